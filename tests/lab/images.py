@@ -106,8 +106,8 @@ def _write_tree(
     for directory in DIRECTORIES:
         (tree / directory).mkdir(parents=True, exist_ok=True)
     (tree / "tmp").chmod(0o1777)
-    for link, target in LINKS.items():
-        (tree / link).symlink_to(target)
+    for link, points_to in LINKS.items():
+        (tree / link).symlink_to(points_to)
     _install_busybox(tree / "usr/bin")
     files: dict[str, str | bytes] = dict(_system_files(version))
     if kernel:
