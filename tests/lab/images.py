@@ -26,7 +26,7 @@ APPLETS_LEFT_OUT = """
     hwclock adjtimex losetup mkswap mkfs.vfat mkdosfs mke2fs fdisk blkdiscard blockdev loadfont setfont
 """
 DIRECTORIES = (
-    "boot", "dev", "etc", "proc", "run", "sys", "sysroot", "tmp", "var",
+    "boot", "dev", "etc", "proc", "run", "sys", "sysroot", "tmp", "var/roothome", "var/home/core",
     "usr/bin", "usr/lib/systemd/system", "usr/lib/tmpfiles.d", "usr/lib/bootc/kargs.d", "usr/lib/ostree",
     "usr/local/bin", "usr/share", "usr/libexec", f"usr/lib/modules/{KERNEL_VERSION}",
 )  # fmt: skip
@@ -46,6 +46,22 @@ LINKS = {
     "etc/os-release": "../usr/lib/os-release",
     "usr/bin/sh": "busybox",
 }
+# A namespace has no set-uid programs: whoever reaches this as root came through the connection's own `become`.
+SUDO = """#!/bin/sh
+if [ "$(id -u)" != 0 ]; then
+    echo "sudo: a password is required" >&2
+    exit 1
+fi
+while [ $# -gt 0 ]; do
+    case "$1" in
+        -u|-p|-g) shift 2 ;;
+        --) shift; break ;;
+        -*) shift ;;
+        *) break ;;
+    esac
+done
+exec "$@"
+"""
 GO_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "ppc64le": "ppc64le", "s390x": "s390x"}
 
 
@@ -150,9 +166,13 @@ def _system_files(version: str) -> dict[str, str]:
             "[Unit]\nDescription=The workload of a lab node\n\n[Service]\nExecStart=/usr/bin/sleep infinity\n\n"
             "[Install]\nWantedBy=multi-user.target\n"
         ),
+        "usr/bin/sudo": SUDO,
         "usr/lib/tmpfiles.d/lab.conf": "d /var/lib/lab 0755 root root -\n",
-        "etc/passwd": "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n",
-        "etc/group": "root:x:0:\nnobody:x:65534:\n",
+        "etc/passwd": (
+            "root:x:0:0:root:/root:/bin/sh\n"
+            "core:x:1000:1000:core:/var/home/core:/bin/sh\nnobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n"
+        ),
+        "etc/group": "root:x:0:\ncore:x:1000:\nnobody:x:65534:\n",
         "etc/shadow": "root:!locked:::::::\n",
         "etc/hosts": "127.0.0.1 localhost\n::1 localhost\n",
         "etc/nsswitch.conf": "passwd: files\ngroup: files\nhosts: files\n",

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How one gets into a node: a bubblewrap mount namespace whose root is the booted deployment."""
+
+from __future__ import annotations
+
+import functools
+import os
+import shlex
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lab.node import Node
+
+SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin"
+BUSYBOX = "/.lab/busybox"
+HOST = "/.lab/host"
+OWN_MOUNTS = frozenset({"usr", "etc", "var", "run", "tmp", "proc", "dev", "sys", "sysroot", "boot"})
+
+
+def command(node: Node, argv: Sequence[str], *, user: str = "root") -> list[str]:
+    """The argv that runs ``argv`` as ``user`` inside the node's booted deployment.
+
+    The machine's own root is visible at ``/.lab/host``, for the simulators only: the tools' shims chroot into it.
+    Needs root on the machine. The caller decides about sessions and terminals; nothing here ends with its parent.
+    """
+    mounts = node.mounts()
+    home = _home(mounts.etc, user)
+    argv = list(argv)
+    if user != "root":
+        argv = [BUSYBOX, "su", "-s", "/bin/sh", user, "-c", shlex.join(argv)]
+    return [
+        "bwrap",
+        *("--unshare-uts", "--hostname", node.name),
+        *("--ro-bind", str(mounts.tree / "usr"), "/usr"),
+        *_root_links(mounts.tree),
+        *("--bind", str(mounts.etc), "/etc"),
+        *("--bind", str(mounts.var), "/var"),
+        *("--bind", str(mounts.run), "/run"),
+        *("--bind", str(mounts.tmp), "/tmp"),
+        *("--bind", str(mounts.sysroot), "/sysroot"),
+        *("--bind", str(mounts.boot), "/boot"),
+        *("--proc", "/proc", "--dev", "/dev", "--ro-bind", "/sys", "/sys"),
+        *("--ro-bind", str(mounts.boot_id), "/proc/sys/kernel/random/boot_id"),
+        *("--ro-bind", str(mounts.cmdline), "/proc/cmdline"),
+        *("--perms", "0755", "--dir", "/.lab", "--ro-bind", _busybox(), BUSYBOX),
+        *("--dev-bind", "/", HOST),
+        *(word for inside, outside in mounts.over.items() for word in ("--ro-bind", str(outside), inside)),
+        *("--clearenv", "--setenv", "PATH", SEARCH_PATH, "--setenv", "HOME", home, "--setenv", "USER", user),
+        *("--setenv", "LOGNAME", user, "--setenv", "SHELL", "/bin/sh", "--setenv", "LANG", "C.UTF-8"),
+        *("--setenv", "LAB_NODE", str(node.directory)),
+        *("--chdir", home, "--", *argv),
+    ]
+
+
+@functools.cache
+def _root_links(tree: Path) -> tuple[str, ...]:
+    """bwrap options for what else the image has at its root: links such as /bin, plain directories."""
+    options: list[str] = []
+    for entry in sorted(os.scandir(tree), key=lambda found: found.name):
+        if entry.name in OWN_MOUNTS:
+            continue
+        if entry.is_symlink():
+            options += ["--symlink", os.readlink(entry.path), f"/{entry.name}"]
+        else:
+            options += ["--ro-bind", entry.path, f"/{entry.name}"]
+    return tuple(options)
+
+
+@functools.lru_cache(maxsize=1)
+def _busybox() -> str:
+    found = shutil.which("busybox")
+    if found is None:
+        raise FileNotFoundError("busybox is not installed; on Debian: apt-get install busybox-static")
+    return found
+
+
+def _home(etc: Path, user: str) -> str:
+    for line in (etc / "passwd").read_text().splitlines():
+        fields = line.split(":")
+        if fields[0] == user and len(fields) > 5:
+            return {"/root": "/var/roothome"}.get(fields[5], fields[5])
+    return "/"

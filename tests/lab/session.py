@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One command on a node, as sshd would run it: with a terminal or with separate streams, and cut off by a reboot."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import select
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lab.node import Node
+
+POLL_SECONDS = 0.2
+JOURNALED_COMMAND = 400  # characters
+
+
+class ConnectionRefused(Exception):
+    """Nobody answers at the node: it is switched off, or not up yet, or does not know the user."""
+
+
+class ConnectionLost(Exception):
+    """The node went away while a command ran. Whether the command did its work is not known."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """What a finished command left: its exit status and what it wrote. With a terminal, stderr is empty."""
+
+    rc: int
+    stdout: bytes
+    stderr: bytes
+
+
+def run(node: Node, command: str, *, user: str = "root", stdin: bytes | None = None, tty: bool = False) -> Result:
+    """Run ``command`` with /bin/sh on the node: one round trip, one ``exec`` entry in its journal.
+
+    With ``tty`` the command gets a terminal: one merged stream with CRLF line ends, and a hang-up when the caller goes
+    away. Without, streams are apart and the command goes on when the caller dies, as it does behind a real sshd.
+    Raises ConnectionRefused, ConnectionLost, and OSError for a command above the kernel's limit of 128 kB.
+    """
+    refuse_if_away(node, user)
+    time.sleep(node.latency)
+    started = time.monotonic()
+    fields: dict[str, Any] = {"rc": None, "tty": tty, "user": user, "command": command[:JOURNALED_COMMAND]}
+    if stdin is not None:
+        fields["stdin_bytes"] = len(stdin)
+    try:
+        result = _run(node, command, user, stdin, tty)
+        fields["rc"] = result.rc
+        return result
+    except ConnectionLost as lost:
+        fields["lost"] = str(lost)
+        raise
+    finally:
+        node.journal.append("exec", seconds=round(time.monotonic() - started, 4), **fields)
+
+
+def refuse_if_away(node: Node, user: str = "root") -> None:
+    """Raise ConnectionRefused unless the node is up and knows the user."""
+    if not node.is_up():
+        raise ConnectionRefused(f"connect to host {node.name} port 22: Connection refused")
+    known = {line.split(":", 1)[0] for line in (node.mounts().etc / "passwd").read_text().splitlines()}
+    if user not in known:
+        raise ConnectionRefused(f"{user}@{node.name}: Permission denied (publickey).")
+
+
+def end_all(node_directory: Path) -> None:
+    """Kill every command that runs on the node, as a shutdown does at its end and a power cut at once."""
+    for record in _sessions(node_directory).glob("*"):
+        if record.read_text() == _start_time(int(record.name)):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(int(record.name), signal.SIGKILL)
+        record.unlink(missing_ok=True)
+
+
+def _run(node: Node, command: str, user: str, stdin: bytes | None, tty: bool) -> Result:
+    from lab import enter
+
+    boot = _boot(node)
+    argv = enter.command(node, ["/bin/sh", "-c", command], user=user)
+    drop_after = _drop_after(node)
+    if tty:
+        return _with_terminal(node, argv, boot, drop_after)
+    return _with_pipes(node, argv, boot, drop_after, stdin or b"")
+
+
+def _with_pipes(node: Node, argv: list[str], boot: str, drop_after: float | None, stdin: bytes) -> Result:
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(argv, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True, close_fds=True)
+    deadline = None if drop_after is None else time.monotonic() + drop_after
+    unsent: bytes | None = stdin
+    with _recorded(node, process.pid, boot):
+        while True:
+            try:
+                stdout, stderr = process.communicate(unsent, timeout=_patience(deadline))
+                break
+            except subprocess.TimeoutExpired:
+                unsent = None  # communicate remembers what it has not sent yet
+                _raise_if_lost(node, boot, deadline)
+    _raise_if_lost(node, boot, None)
+    return Result(_exit_status(process.returncode), stdout, stderr)
+
+
+def _with_terminal(node: Node, argv: list[str], boot: str, drop_after: float | None) -> Result:
+    master, slave = os.openpty()
+    try:
+        # setsid makes the terminal the controlling one, so that closing our end hangs the command up.
+        process = subprocess.Popen(["setsid", "--ctty", *argv], stdin=slave, stdout=slave, stderr=slave, close_fds=True)
+        os.close(slave)
+        deadline = None if drop_after is None else time.monotonic() + drop_after
+        chunks: list[bytes] = []
+        with _recorded(node, process.pid, boot):
+            while True:
+                if select.select([master], [], [], _patience(deadline))[0]:
+                    try:
+                        chunk = os.read(master, 65536)
+                    except OSError:  # EIO: nobody has the other end open any more
+                        break
+                    chunks.append(chunk)
+                elif process.poll() is not None:
+                    break  # the command has ended; what it left in the background does not keep a terminal session
+                else:
+                    _raise_if_lost(node, boot, deadline)
+            status = process.wait()
+        _raise_if_lost(node, boot, None)
+        return Result(_exit_status(status), b"".join(chunks), b"")
+    finally:
+        os.close(master)
+
+
+@contextlib.contextmanager
+def _recorded(node: Node, pid: int, boot: str) -> Iterator[None]:
+    """Note the process under the node, so that the node's shutdown finds it."""
+    directory = _sessions(node.directory)
+    directory.mkdir(exist_ok=True)
+    record = directory / str(pid)
+    record.write_text(_start_time(pid))
+    try:
+        if _boot(node) != boot or not node.is_up():  # it went down between the look and the note
+            end_all(node.directory)
+        yield
+    finally:
+        record.unlink(missing_ok=True)
+
+
+def _sessions(node_directory: Path) -> Path:
+    return node_directory / "sessions"
+
+
+def _start_time(pid: int) -> str:
+    """When the process began, in clock ticks of the machine: tells it from a later one of the same number."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except OSError:
+        return ""
+
+
+def _boot(node: Node) -> str:
+    return node.mounts().boot_id.read_text().strip()
+
+
+def _patience(deadline: float | None) -> float:
+    return POLL_SECONDS if deadline is None else max(0.0, min(POLL_SECONDS, deadline - time.monotonic()))
+
+
+def _raise_if_lost(node: Node, boot: str, deadline: float | None) -> None:
+    if deadline is not None and time.monotonic() >= deadline:
+        raise ConnectionLost(f"client_loop: send disconnect: Broken pipe (connection to {node.name} dropped)")
+    if not node.is_up() or _boot(node) != boot:
+        raise ConnectionLost(f"Connection to {node.name} closed by remote host.")
+
+
+def _exit_status(returncode: int) -> int:
+    """ssh says 255 for a command that a signal ended, because no exit status ever came."""
+    return 255 if returncode < 0 else returncode
+
+
+def _drop_after(node: Node) -> float | None:
+    """Seconds after which the fault ``connection-drops`` cuts this command off; None when it does not."""
+    fault = node.faults.get("connection-drops")
+    return None if fault is None else float(fault.get("after", 0.0))
