@@ -76,8 +76,12 @@ def path_without_broken_pythons() -> str:
     """
     kept = [str(Path(sys.executable).parent)]
     for directory in os.environ["PATH"].split(os.pathsep):
-        pythons = [path for path in Path(directory or ".").glob("python3.*") if re.fullmatch(r"python3\.\d+", path.name)]
-        if all(subprocess.run([python, "-c", ""], capture_output=True, check=False).returncode == 0 for python in pythons):
+        pythons = [
+            path for path in Path(directory or ".").glob("python3.*") if re.fullmatch(r"python3\.\d+", path.name)
+        ]
+        if all(
+            subprocess.run([python, "-c", ""], capture_output=True, check=False).returncode == 0 for python in pythons
+        ):
             kept.append(directory)
     return os.pathsep.join(kept)
 

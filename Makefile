@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# The front door. Every target does its own set-up (dev/setup), on a machine that has seen nothing of this yet.
+
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+PYTHON := .venv/bin/python
+export PATH := $(CURDIR)/.venv/bin:$(PATH):/usr/local/sbin:/usr/sbin:/sbin
+
+LEVELS = lint types docs unit conformance sanity scenarios molecule
+
+.PHONY: help
+help: ## Show this list
+	@echo "make TARGET, where TARGET is one of"
+	@sed -n 's/^\([a-z$$()A-Z-]*\):.*## \(.*\)/    \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | sed 's/$$(LEVELS)/LEVEL/' | expand -t 16
+	@echo "LEVEL is one of: $(LEVELS)"
+
+.PHONY: demo
+demo: ## A rolling update of six simulated nodes [CONTAINERFILE=path] [CONTEXT=directory] [NODES=number]
+	@dev/setup lab
+	@$(PYTHON) dev/demo.py $(if $(CONTAINERFILE),--containerfile '$(CONTAINERFILE)') $(if $(CONTEXT),--context '$(CONTEXT)') $(if $(NODES),--nodes '$(NODES)')
+
+.PHONY: test
+test: ## Every test and gate [LEVELS=unit,lint] [PYTEST_ARGS=…]
+	@dev/setup dev
+	@$(PYTHON) dev/run_tests.py $(if $(filter command line,$(origin LEVELS)),--levels '$(LEVELS)')
+
+.PHONY: $(LEVELS)
+$(LEVELS): ## Only this level of the tests
+	@dev/setup dev
+	@$(PYTHON) dev/run_tests.py --levels $@
+
+.PHONY: lab
+lab: ## The node lab by hand [ARGS="--help"]
+	@dev/setup lab
+	@$(PYTHON) -m lab $(ARGS)
+
+.PHONY: bench
+bench: ## What a task costs on a node, compared with a plain command
+	@dev/setup dev
+	@$(PYTHON) dev/bench.py $(ARGS)
+
+.PHONY: setup
+setup: ## The set-up alone: system packages and .venv
+	@dev/setup dev
+
+.PHONY: format
+format: ## Let ruff format the Python code
+	@dev/setup dev
+	@.venv/bin/ruff check --fix --quiet . ; .venv/bin/ruff format .
+
+.PHONY: clean
+clean: ## Remove what the targets above made in this checkout: .venv, caches and logs
+	@if [ -e .lab/lab.json ] && [ -x $(PYTHON) ]; then $(PYTHON) -m lab down; fi
+	@rm -rf .venv .cache .lab .ansible .mypy_cache .pytest_cache .ruff_cache .hypothesis dist tests/output changelogs/.plugin-cache.yaml
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

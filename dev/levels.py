@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The levels of the tests, in the order in which they run: what each one runs, and how long it may take."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+COLLECTION = "ansible_collections.imagemode.nodes"
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """One command. Exit status 0 is a pass; where the command is pytest, each of its tests counts on its own."""
+
+    name: str
+    argv: tuple[str, ...]
+    is_pytest: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Level:
+    """Steps that belong together. ``budget`` is what they may take together on two cores with cold caches, in seconds.
+
+    A level that takes longer is named in the report; one that takes three times as long is ended, and has failed.
+    """
+
+    name: str
+    budget: int
+    steps: tuple[Step, ...]
+
+
+def _python(name: str, *arguments: str) -> Step:
+    return Step(name, (sys.executable, *arguments))
+
+
+def _pytest(directory: str, *options: str) -> Step:
+    return Step(f"pytest {directory}", (sys.executable, "-m", "pytest", *options, directory), is_pytest=True)
+
+
+LEVELS = (
+    Level(
+        "lint",
+        180,
+        (
+            Step("ruff check", ("ruff", "check", ".")),
+            Step("ruff format", ("ruff", "format", "--check", ".")),
+            Step("yamllint", ("yamllint", "--strict", ".")),
+            Step("reuse", ("reuse", "lint")),
+            Step("antsibull-changelog", ("antsibull-changelog", "lint")),
+            Step("ansible-lint", ("ansible-lint", "--offline", "--strict", "--nocolor")),
+        ),
+    ),
+    Level(
+        "types",
+        180,
+        (
+            Step("mypy plugins", ("mypy", "--strict", "-p", f"{COLLECTION}.plugins")),
+            Step("mypy lab", ("mypy", "--strict", "-p", "lab")),
+            Step("mypy dev", ("mypy", "--strict", "dev")),
+        ),
+    ),
+    Level(
+        "docs",
+        120,
+        (
+            _python("ansible-doc", "dev/render_docs.py"),
+            Step("antsibull-docs", ("antsibull-docs", "lint-collection-docs", "--plugin-docs", "--skip-rstcheck", ".")),
+        ),
+    ),
+    Level("unit", 120, (_pytest("tests/unit"),)),
+    Level("conformance", 240, (_pytest("tests/conformance"),)),
+    Level("sanity", 300, (_python("ansible-test sanity", "dev/sanity.py"),)),
+    Level("scenarios", 1200, (_pytest("tests/scenarios", "--numprocesses=2", "--dist=loadfile"),)),
+    Level("molecule", 240, (Step("molecule default", ("molecule", "test", "--scenario-name", "default")),)),
+)
