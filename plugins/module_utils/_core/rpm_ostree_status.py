@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""`rpm-ostree status --json` to HostState (fields: rpm-ostree rust/src/daemon.rs, src/daemon/rpmostreed-deployment-utils.cxx)."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.host_state import (
+    DeployedImage,
+    Deployment,
+    HostState,
+    LocalChanges,
+    Tool,
+    Transaction,
+)
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.image_reference import (
+    UNVERIFIED,
+    ImageReference,
+    InvalidReference,
+    parse_ostree_reference,
+)
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.status_json import Fields, decode
+
+
+def parse_rpm_ostree_status(text: str) -> HostState:
+    """HostState from what `rpm-ostree status --json` printed. Raises StatusNotUnderstood.
+
+    The array is in boot order: a staged deployment comes first, and a first one that is neither staged nor booted is a
+    queued rollback. A lock on a staged deployment cannot be told from it since rpm-ostree 2024.6, so `download_only`
+    is only ever True where the key says so.
+    """
+    document = decode("rpm-ostree status", text)
+    entries = document.objects("deployments")
+    deployments = [_deployment(entry) for entry in entries]
+    booted_at = next((index for index, entry in enumerate(entries) if entry.flag("booted")), None)
+    if booted_at is None:
+        raise document.complain("deployments", "has no booted deployment.")
+    booted = deployments[booted_at]
+    staged_at = next((index for index, entry in enumerate(entries) if entry.flag("staged")), None)
+    queued_at = next((index for index in range(booted_at) if index != staged_at), None)
+    later = range(booted_at + 1, len(entries))
+    rollback_at = (
+        queued_at
+        if queued_at is not None
+        else next((i for i in later if deployments[i].stateroot == booted.stateroot), None)
+    )
+    named = {booted_at, staged_at, rollback_at}
+    driver = document.object("update-driver")
+    return HostState(
+        tool=Tool.RPM_OSTREE,
+        booted=booted,
+        staged=None if staged_at is None else deployments[staged_at],
+        rollback=None if rollback_at is None else deployments[rollback_at],
+        others=tuple(deployment for index, deployment in enumerate(deployments) if index not in named),
+        rollback_queued=queued_at is not None,
+        unlocked=entries[booted_at].text("unlocked") or "none",
+        transaction=_transaction(document),
+        update_driver=driver.text("driver-name") if driver else None,
+    )
+
+
+def _deployment(entry: Fields) -> Deployment:
+    return Deployment(
+        image=_image(entry),
+        checksum=entry.text("checksum"),
+        serial=entry.number("serial"),
+        stateroot=entry.text("osname"),
+        origin=entry.text("origin"),
+        version=entry.text("version"),
+        pinned=entry.flag("pinned"),
+        download_only=entry.flag("finalization-locked"),
+        local_changes=_local_changes(entry),
+    )
+
+
+def _image(entry: Fields) -> DeployedImage | None:
+    text = entry.text("container-image-reference")
+    if text is None:
+        return None
+    try:
+        signed = parse_ostree_reference(text)
+        reference, signature = signed.reference, signed.signature
+    except InvalidReference:
+        # The host runs it, so it is a fact; it equals nothing that can be asked for.
+        reference, signature = ImageReference(name=text, text=text), UNVERIFIED
+    seconds = entry.number("timestamp")
+    return DeployedImage(
+        reference=reference,
+        signature=signature,
+        digest=entry.text("container-image-reference-digest"),
+        version=entry.text("version"),
+        timestamp=None
+        if seconds is None
+        else datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+    )
+
+
+def _local_changes(entry: Fields) -> LocalChanges:
+    """What was *requested*, as bootc counts it: an inactive request makes a host incompatible too (bootc crates/lib/src/utils.rs)."""
+    packages = (
+        entry.texts("requested-packages")
+        + entry.texts("requested-local-packages")
+        + entry.texts("requested-local-fileoverride-packages")
+        + entry.texts("requested-modules")
+    )
+    return LocalChanges(
+        packages=packages,
+        removals=entry.texts("requested-base-removals"),
+        replacements=entry.texts("requested-base-local-replacements") + _remote_replacements(entry),
+        initramfs=entry.flag("regenerate-initramfs") or entry.has("initramfs-args") or entry.has("initramfs-etc"),
+        cliwrap=entry.flag("cliwrap"),
+    )
+
+
+def _remote_replacements(entry: Fields) -> tuple[str, ...]:
+    """A list in some versions, an object of lists by source in others."""
+    value = entry.any("requested-base-remote-replacements")
+    if isinstance(value, dict):
+        return tuple(str(package) for packages in value.values() for package in (packages or []))
+    return tuple(str(package) for package in value or [])
+
+
+def _transaction(document: Fields) -> Transaction | None:
+    parts = document.texts("transaction")
+    if not parts:
+        return None
+    return Transaction(method=parts[0], detail=" ".join(parts[1:]))
