@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The image a node is wanted to boot, and when a deployment satisfies that."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.host_state import (
+    DeployedImage,
+    Deployment,
+    HostState,
+)
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.image_reference import (
+    POLICY,
+    UNVERIFIED,
+    ImageReference,
+    InvalidReference,
+    Signature,
+    SignatureKind,
+    is_digest,
+    short_digest,
+)
+
+
+class SignaturePolicy(str, Enum):
+    """What the user says about signatures. Loosening must be said, so the default keeps what the host has."""
+
+    UNCHANGED = "unchanged"
+    UNVERIFIED = "unverified"
+    POLICY = "policy"
+    OSTREE_REMOTE = "ostree_remote"
+
+
+class LocalChangesPolicy(str, Enum):
+    """What to do with layered packages, overrides and the like."""
+
+    FAIL = "fail"
+    DISCARD = "discard"
+
+
+@dataclass(frozen=True)
+class DesiredImage:
+    """`expected_digests` is empty where any content under the reference will do.
+
+    A reference never has both tag and digest here: see `ImageReference.pull_text`.
+    """
+
+    reference: ImageReference
+    expected_digests: frozenset[str] = frozenset()
+    signature_policy: SignaturePolicy = SignaturePolicy.UNCHANGED
+    local_changes: LocalChangesPolicy = LocalChangesPolicy.FAIL
+
+    def __post_init__(self) -> None:
+        if self.reference.tag and self.reference.digest:
+            object.__setattr__(self, "reference", self.reference.with_digest(self.reference.digest))
+        for digest in sorted(self.expected_digests):
+            if not is_digest(digest):
+                raise InvalidReference(
+                    f"expected_digests: {digest!r} is not a digest (sha256: and 64 lower-case hex digits)."
+                )
+
+    def signature_on(self, state: HostState) -> Signature:
+        """The signature policy the new deployment shall carry."""
+        if self.signature_policy is SignaturePolicy.UNVERIFIED:
+            return UNVERIFIED
+        if self.signature_policy is SignaturePolicy.POLICY:
+            return POLICY
+        base = origin_base(state)
+        if base is not None and (
+            self.signature_policy is SignaturePolicy.UNCHANGED or base.signature.kind is SignatureKind.OSTREE_REMOTE
+        ):
+            return base.signature
+        return (
+            Signature(SignatureKind.OSTREE_REMOTE)
+            if self.signature_policy is SignaturePolicy.OSTREE_REMOTE
+            else UNVERIFIED
+        )
+
+    def has_expected_digest(self, image: DeployedImage) -> bool:
+        """Whether the image's content is proven, as far as it was asked for."""
+        return not self.expected_digests or image.digest in self.expected_digests
+
+    def names(self, image: DeployedImage) -> bool:
+        """Whether the deployment follows the wanted reference.
+
+        A reference pinned by digest is also met by a deployment of the same repository under a tag, if its content is
+        the wanted one: moving from the tag to the digest would cost a reboot and change no file.
+        """
+        if image.reference == self.reference:
+            return True
+        pinned = self.reference.digest
+        same_repository = (
+            image.reference.transport is self.reference.transport and image.reference.name == self.reference.name
+        )
+        if not pinned or not same_repository:
+            return False
+        return image.reference.digest == pinned or image.digest in self.expected_digests | {pinned}
+
+    def satisfied_by(self, deployment: Deployment | None, signature: Signature) -> bool:
+        """Whether booting this deployment is what was asked for."""
+        return (
+            deployment is not None
+            and deployment.image is not None
+            and not deployment.local_changes
+            and deployment.image.signature == signature
+            and self.names(deployment.image)
+            and self.has_expected_digest(deployment.image)
+        )
+
+    def describe(self) -> str:
+        """The wanted image in a few words."""
+        expected = sorted(self.expected_digests)
+        if not expected or expected == [self.reference.digest]:
+            return self.reference.canonical
+        return f"{self.reference.canonical} with one of the digests {', '.join(map(short_digest, expected))}"
+
+
+def origin_base(state: HostState) -> DeployedImage | None:
+    """What bootc compares a new target with: the staged deployment where there is one, else the booted one.
+
+    (bootc 1.16.9 crates/lib/src/status.rs; recorded.) None for a deployment that follows no image.
+    """
+    base = state.staged if state.staged is not None else state.booted
+    return base.image if base else None

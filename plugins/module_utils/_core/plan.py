@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a planner answers: the commands, why, and the state they lead to. Plans are values; nothing here acts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.host_state import Deployment, HostState
+
+
+class Refusal(Exception):
+    """The wanted change must not be made from this state. The message says what was seen, what was wanted, what to do."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """One call of a tool. `pulls`: it may download, and needs the long deadline."""
+
+    argv: tuple[str, ...]
+    purpose: str
+    pulls: bool = False
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The way from `before` to `after`. `after` is a prediction; a digest in it is None where only the pull can tell it."""
+
+    before: HostState
+    after: HostState
+    commands: tuple[Command, ...]
+    summary: str
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def changed(self) -> bool:
+        """Whether there is anything to do."""
+        return bool(self.commands)
+
+    @property
+    def diff(self) -> dict[str, str]:
+        """Ansible's diff: what boots next, before and after. The same in a check run as in a real one."""
+        return {
+            "before_header": "next boot",
+            "after_header": "next boot",
+            "before": _describe_next(self.before),
+            "after": _describe_next(self.after),
+        }
+
+    def as_dict(self) -> dict[str, Any]:
+        """The part of a module's result that a plan decides."""
+        return {
+            "changed": self.changed,
+            "diff": self.diff,
+            "commands": [list(command.argv) for command in self.commands],
+            "warnings": list(self.warnings),
+        }
+
+
+def _describe_next(state: HostState) -> str:
+    deployment: Deployment | None = state.next
+    if deployment is None:
+        return "nothing\n"
+    lines = []
+    if deployment.image:
+        reference = deployment.image.reference
+        lines.append(f"image: {reference.canonical}")
+        lines.append(f"signature: {deployment.image.signature}")
+    else:
+        lines.append(f"ostree commit: {deployment.checksum}")
+    if deployment.local_changes:
+        lines.append(f"local changes: {deployment.local_changes.describe()}")
+    return "\n".join(lines) + "\n"
