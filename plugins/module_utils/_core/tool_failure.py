@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a tool's error text most likely means. Advice for the person who reads it; nothing is decided from it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+_ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+_ERROR_LINE = re.compile(r"^(?:error|Error|ERROR)(?::\s*|\s+)(?P<text>.*)$")
+
+
+@dataclass(frozen=True)
+class _Advice:
+    pattern: re.Pattern[str]
+    text: str
+
+
+def _advice(pattern: str, text: str) -> _Advice:
+    return _Advice(re.compile(pattern, re.IGNORECASE), text)
+
+
+# The texts are recorded from bootc 1.1.6, bootc 1.16.9, rpm-ostree 2026.2 and skopeo 1.22. The first match wins.
+_ADVICE = (
+    _advice(
+        r"manifest unknown|name unknown|repository name not known",
+        "The registry has no such image: check repository and tag for a typo, and that the image was pushed.",
+    ),
+    _advice(
+        r"authentication required|unauthorized|403 Forbidden|denied: ",
+        "The registry refused the node's credentials, or the node has none. bootc and rpm-ostree read only the first of "
+        "/run/ostree/auth.json, /etc/ostree/auth.json and /usr/lib/ostree/auth.json that exists; podman's login does not count.",
+    ),
+    _advice(
+        r"server gave HTTP response to HTTPS client",
+        "The registry speaks plain HTTP. Serve it with TLS, or mark it insecure in the node's /etc/containers/registries.conf.d/.",
+    ),
+    _advice(
+        r"x509|certificate",
+        "The node does not trust the registry's certificate: its CA belongs into /etc/pki/ca-trust or /etc/containers/certs.d/.",
+    ),
+    _advice(
+        r"refusing usage",
+        "signature_policy: policy needs a /etc/containers/policy.json on the node whose default is not insecureAcceptAnything.",
+    ),
+    _advice(
+        r"rejected by policy|signature was required|signature verification failed",
+        "The node's signature policy refused the image: sign it, or correct the keys in /etc/containers/policy.json.",
+    ),
+    _advice(
+        r"connection refused|no such host|dial tcp|i/o timeout|no route to host|network is unreachable|EOF",
+        "The node cannot reach the registry: is it running, and do name, port, proxy and firewall of the node lead to it?",
+    ),
+    _advice(
+        r"Insufficient free space|min-free-space|No space left",
+        "The node's disk is too full. Free space on /sysroot, for example with `rpm-ostree cleanup -b -r` or "
+        "`podman image prune`; the rollback deployment takes space too.",
+    ),
+    _advice(
+        r"does not have ostree\.bootable label",
+        "The image is no bootable OS image: build it from a bootc base image (label containers.bootc or ostree.bootable).",
+    ),
+    _advice(
+        r"Image has architecture",
+        "The image was built for another architecture: build and push one for the node's, or an index that has both.",
+    ),
+    _advice(
+        r"Failed to find kernel",
+        "The image carries no kernel in /usr/lib/modules: it was not built from an OS base image.",
+    ),
+    _advice(
+        r"Transaction in progress|System transaction in progress",
+        "Another rpm-ostree, bootc or ostree process works on this node. Wait for it, or stop it with `rpm-ostree cancel`.",
+    ),
+    _advice(
+        r"executed as the root user|root privileges|not authorized|Permission denied",
+        "This needs root on the node: set become: true, or connect as root.",
+    ),
+    _advice(
+        r"requires a booted host system|not booted via",
+        "This host was not booted from an image: bootc and rpm-ostree cannot act on it.",
+    ),
+    _advice(
+        r"local rpm-ostree modifications",
+        "The host has layered packages or overrides: remove them with `rpm-ostree reset`.",
+    ),
+    _advice(
+        r"read-only block device", "The node's /sysroot is read-only: it runs a live system, or its disk has failed."
+    ),
+)
+
+
+def error_text(stderr: str) -> str:
+    """The tool's own error, without its colours and progress lines; the last lines of the stream if none is marked."""
+    lines = [line.strip() for line in _ANSI.sub("", stderr).splitlines() if line.strip()]
+    marked = [match.group("text") for match in map(_ERROR_LINE.match, lines) if match]
+    return " / ".join(marked) if marked else " / ".join(lines[-3:])
+
+
+def explain(stderr: str) -> str:
+    """The tool's error, followed by what it most likely means and what to do about it, where that is known."""
+    text = error_text(stderr)
+    for advice in _ADVICE:
+        if advice.pattern.search(text):
+            return f"{text.rstrip('.')}. {advice.text}"
+    return text or "it printed no error message"

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Putting an image in next place with bootc: observe, plan, act, observe again, prove."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.bootc_plan import plan_bootc_switch
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.desired_image import DesiredImage
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.host_state import Deployment, HostState, describe
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.plan import Command, Plan
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.tool_failure import explain
+from ansible_collections.imagemode.nodes.plugins.module_utils._host.failure import HostFailure
+from ansible_collections.imagemode.nodes.plugins.module_utils._host.observe import Observer
+from ansible_collections.imagemode.nodes.plugins.module_utils._host.runner import Outcome, Runner, Step
+
+
+@dataclass
+class BootcSwitch:
+    """One run of the module on one node. Deadlines are in seconds."""
+
+    runner: Runner
+    desired: DesiredImage
+    busy_timeout: int
+    stage_timeout: int
+    notify: Callable[[str], None] = lambda _sentence: None
+
+    def run(self, check_mode: bool) -> dict[str, Any]:
+        """The module's result. Raises HostFailure, ObservationFailed, Refusal, NodeUnreachable."""
+        observer = Observer(self.runner, self.busy_timeout, self.notify)
+        before, _none = observer.with_bootc()
+        before = observer.name_local_changes(before)
+        plan = plan_bootc_switch(before, self.desired)
+        if check_mode or not plan.changed:
+            return self._result(plan, plan.after if check_mode else before)
+        if any(command.pulls for command in plan.commands):
+            self.notify(f"stages {self.desired.describe()}")
+        steps = [Step(command.argv, timeout=self._timeout(command), gate=True) for command in plan.commands]
+        after, outcomes = observer.with_bootc(steps)
+        self._prove(plan, after, outcomes)
+        return self._result(plan, after)
+
+    def _timeout(self, command: Command) -> int:
+        return self.stage_timeout if command.pulls else self.busy_timeout
+
+    def _prove(self, plan: Plan, after: HostState, outcomes: list[Outcome]) -> None:
+        """Whether the node is where the plan wanted it, told by its state alone; raises HostFailure if not."""
+        if self.desired.satisfied_by(after.next, self.desired.signature_on(plan.before)):
+            return
+        failed = next((outcome for outcome in outcomes if outcome.ran and not outcome.ok), None)
+        moved = _identity(after.next) != _identity(plan.before.next)
+        if failed is not None:
+            limit = f" after {self.stage_timeout} s (stage_timeout)" if failed.timed_out else f" with code {failed.rc}"
+            problem = "was stopped" if failed.timed_out else "failed"
+            message = f"`{' '.join(failed.argv)}` {problem}{limit}: {explain(failed.stderr)}"
+        else:
+            message = self._unproven(after)
+        if not moved:
+            raise HostFailure(f"{message} Nothing on the node was changed.", self._result(plan, after, changed=False))
+        undone = self._withdraw(plan, after)
+        raise HostFailure(f"{message} {undone}", self._result(plan, after, changed=True))
+
+    def _unproven(self, after: HostState) -> str:
+        return (
+            f"bootc reported success, but the node does not have {self.desired.describe()} in next place: "
+            f"staged is {describe(after.staged)}. "
+            "If the digest differs, the tag was moved after it was resolved, or the same content was pushed again under another "
+            "digest, which bootc cannot pick up; resolve the image again, or push it under another tag."
+        )
+
+    def _withdraw(self, plan: Plan, after: HostState) -> str:
+        """Unproven content must not boot at the next reboot, whoever asks for that reboot: discard it again."""
+        staged = after.staged
+        if staged is None or staged == plan.before.staged or staged.composefs:
+            return f"Next to boot is now {describe(after.next)}: look at it before the node reboots."
+        outcome = self.runner.run_one(Step(("ostree", "admin", "undeploy", "0"), timeout=self.busy_timeout))
+        if outcome.ok:
+            return "What had been staged was discarded again, so that it cannot boot by accident."
+        return f"It is still staged, because discarding it failed ({explain(outcome.stderr)}): remove it before the node reboots."
+
+    def _result(self, plan: Plan, after: HostState, changed: bool | None = None) -> dict[str, Any]:
+        following = after.next
+        kind = after.reboot_kind
+        result = plan.as_dict()
+        if changed is not None:
+            result["changed"] = changed
+        # Kernel arguments of a deployment that bootc has staged cannot be read before it has booted.
+        after = replace(after, boot_id=plan.before.boot_id, kargs_booted=plan.before.kargs_booted)
+        return {
+            **result,
+            "msg": plan.summary,
+            "before": plan.before.as_dict(),
+            "after": after.as_dict(),
+            "digest": following.digest if following else None,
+            "reboot_required": after.reboot_required,
+            "reboot_kind": kind.value if kind else None,
+        }
+
+
+def _identity(deployment: Deployment | None) -> object:
+    """What makes it this deployment; what the tool merely knows about it, such as a cached update, may change at any time."""
+    return (deployment.checksum, deployment.serial, deployment.image, deployment.download_only) if deployment else None

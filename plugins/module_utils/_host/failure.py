@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A change that did not work out, with everything that is known of the node after it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.image_reference import InvalidReference
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.plan import Refusal
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.status_json import StatusNotUnderstood
+from ansible_collections.imagemode.nodes.plugins.module_utils._host.observe import ObservationFailed
+from ansible_collections.imagemode.nodes.plugins.module_utils._host.runner import NodeUnreachable, ShellFailed
+
+
+class HostFailure(Exception):
+    """`result` has the shape of the module's result; `changed` in it is what the node's state says."""
+
+    def __init__(self, message: str, result: dict[str, Any]) -> None:
+        super().__init__(message)
+        self.result = result
+
+
+EXPECTED_FAILURES = (
+    HostFailure,
+    InvalidReference,
+    NodeUnreachable,
+    ObservationFailed,
+    Refusal,
+    ShellFailed,
+    StatusNotUnderstood,
+)
+"""What may go wrong on a node. Every message of these is written for the person who reads it; anything else is a bug."""

@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The way a module runs on the node itself, for tasks with `async`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ansible_collections.imagemode.nodes.plugins.module_utils._host.failure import EXPECTED_FAILURES
+from ansible_collections.imagemode.nodes.plugins.module_utils._host.local_runner import LocalRunner
+from ansible_collections.imagemode.nodes.plugins.module_utils._host.runner import Runner
+
+
+def run_on_this_machine(module: Any, act: Callable[[Runner], dict[str, Any]]) -> None:
+    """Run `act` here and end the module (an AnsibleModule) with its result, or with its failure."""
+    try:
+        result = act(LocalRunner())
+    except EXPECTED_FAILURES as failure:
+        module.fail_json(**{**getattr(failure, "result", {}), "msg": str(failure)})
+        return
+    for warning in result.pop("warnings", []):
+        module.warn(warning)
+    module.exit_json(**result)

@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Reading a node's state: one round trip where the node is idle, a bounded and audible wait where it is not."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.bootc_status import parse_bootc_status
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.host_state import Deployment, HostState, Tool
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.rpm_ostree_status import parse_rpm_ostree_status
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.tool_failure import explain
+from ansible_collections.imagemode.nodes.plugins.module_utils._host.runner import Outcome, Runner, Step
+
+BOOTC_STATUS = ("bootc", "status", "--json")
+RPM_OSTREE_STATUS = ("rpm-ostree", "status", "--json")
+
+_IDENTITY = Step(("cat", "/proc/sys/kernel/random/boot_id", "/proc/cmdline"), timeout=30)
+
+# How long one question may hang before the wait is reported and the question put again.
+_PATIENCE_SECONDS = 20
+
+
+class ObservationFailed(Exception):
+    """The node's state could not be read; the message says why and what to do."""
+
+
+class HostBusy(ObservationFailed):
+    """Another program held the system lock until the deadline."""
+
+
+class GateClosed(Exception):
+    """A gate among the steps before the question was closed, so the question was not put."""
+
+
+class NotImageMode(ObservationFailed):
+    """The node has neither tool, or was not booted by ostree."""
+
+
+@dataclass
+class Observer:
+    """Reads one node's state. `notify` gets a sentence whenever a person should know why it takes so long."""
+
+    runner: Runner
+    busy_timeout: int
+    notify: Callable[[str], None] = lambda _sentence: None
+    clock: Callable[[], float] = time.monotonic
+
+    def with_bootc(self, first: Sequence[Step] = ()) -> tuple[HostState, list[Outcome]]:
+        """The state as bootc sees it, after running `first` in the same round trip; and the outcomes of `first`.
+
+        One tool is run: `bootc status --json`. Raises ObservationFailed.
+        """
+        return self._wait_for_status(Step(BOOTC_STATUS), first)
+
+    def with_any_tool(self, first: Sequence[Step] = (), gated: bool = False) -> tuple[HostState, list[Outcome]]:
+        """The state as bootc sees it, or rpm-ostree on a node without bootc.
+
+        `gated`: do not ask if a gate among `first` closes. Raises ObservationFailed, GateClosed.
+        """
+        fallback = Step(RPM_OSTREE_STATUS, timeout=_PATIENCE_SECONDS, fallback=True)
+        return self._wait_for_status(Step(BOOTC_STATUS), first, fallback, gated=gated)
+
+    def completely(self) -> HostState:
+        """Everything that the node's tools can tell, in one round trip on an idle node. Never raises NotImageMode."""
+        extras = [
+            Step(("bootc", "--version"), timeout=_PATIENCE_SECONDS),
+            Step(("rpm-ostree", "--version"), timeout=_PATIENCE_SECONDS),
+            Step(RPM_OSTREE_STATUS, timeout=_PATIENCE_SECONDS),
+            Step(("rpm-ostree", "kargs"), timeout=_PATIENCE_SECONDS),
+        ]
+        try:
+            state, (bootc_version, version, status, kargs) = self.with_any_tool(extras)
+        except NotImageMode:
+            boot_id, kargs_booted = _parse_identity(self.runner.run_one(_IDENTITY))
+            return HostState(tool=None, boot_id=boot_id, kargs_booted=kargs_booted)
+        state = replace(
+            state,
+            bootc_version=_bootc_version(bootc_version),
+            rpm_ostree_version=_rpm_ostree_version(version),
+            kargs_next=tuple(kargs.stdout.split()) if kargs.ok else state.kargs_next,
+        )
+        return enrich(state, parse_rpm_ostree_status(status.stdout)) if status.ok else state
+
+    def name_local_changes(self, state: HostState) -> HostState:
+        """The state with the local changes spelled out, which takes a second tool; asked only where bootc saw some."""
+        deployments = [d for d in (state.booted, state.staged, state.rollback) if d]
+        if all(deployment.local_changes.known for deployment in deployments):
+            return state
+        outcome = self.runner.run_one(Step(RPM_OSTREE_STATUS, timeout=_PATIENCE_SECONDS))
+        return enrich(state, parse_rpm_ostree_status(outcome.stdout)) if outcome.ok else state
+
+    def _wait_for_status(
+        self, status: Step, first: Sequence[Step], *others: Step, gated: bool = False
+    ) -> tuple[HostState, list[Outcome]]:
+        """Ask, and ask again while somebody holds the lock: neither tool has a deadline of its own."""
+        deadline = self.clock() + self.busy_timeout
+        steps = list(first)
+        done: list[Outcome] = []
+        while True:
+            left = max(1, int(deadline - self.clock()))
+            questions = [_IDENTITY, replace(status, timeout=min(left, _PATIENCE_SECONDS)), *others]
+            outcomes = self.runner.run([*steps, *(replace(question, always=not gated) for question in questions)])
+            done = done or outcomes[: len(first)]
+            identity, *answers = outcomes[len(steps) :]
+            if not identity.ran:
+                raise GateClosed
+            if not answers[0].timed_out:
+                return _state(identity, answers), done
+            holder = self._holder()
+            if self.clock() >= deadline:
+                raise HostBusy(
+                    f"{holder} has held the system lock of this node for the {self.busy_timeout} s that busy_timeout allows. "
+                    "Wait for it to end and run again; `rpm-ostree cancel` on the node ends a stuck rpm-ostree transaction."
+                )
+            self.notify(f"waits: {holder} holds the system lock ({int(deadline - self.clock())} s left)")
+            steps = []
+
+    def _holder(self) -> str:
+        """Who holds the lock, as far as it can be told: rpm-ostree names its own transactions, bootc names nothing."""
+        outcome = self.runner.run_one(Step(RPM_OSTREE_STATUS, timeout=_PATIENCE_SECONDS))
+        transaction = parse_rpm_ostree_status(outcome.stdout).transaction if outcome.ok else None
+        if transaction:
+            return f"an rpm-ostree transaction ({transaction.method})"
+        return "another program (bootc, ostree or an update timer)"
+
+
+def enrich(state: HostState, other: HostState) -> HostState:
+    """What only rpm-ostree can tell, added to bootc's view: local changes, origins, transaction, update driver."""
+    if state.tool is not Tool.BOOTC:
+        return replace(
+            other,
+            bootc_version=state.bootc_version,
+            rpm_ostree_version=state.rpm_ostree_version,
+            boot_id=state.boot_id,
+            kargs_booted=state.kargs_booted,
+            kargs_next=state.kargs_next,
+        )
+    known = {(d.checksum, d.serial): d for d in (other.booted, other.staged, other.rollback, *other.others) if d}
+
+    def merge(deployment: Deployment | None) -> Deployment | None:
+        twin = known.get((deployment.checksum, deployment.serial)) if deployment else None
+        if deployment is None or twin is None:
+            return deployment
+        return replace(
+            deployment,
+            origin=twin.origin,
+            version=deployment.version or twin.version,
+            stateroot=deployment.stateroot or twin.stateroot,
+            local_changes=twin.local_changes if deployment.local_changes else deployment.local_changes,
+        )
+
+    return replace(
+        state,
+        booted=merge(state.booted),
+        staged=merge(state.staged),
+        rollback=merge(state.rollback),
+        others=tuple(filter(None, map(merge, state.others))),
+        unlocked=other.unlocked if state.unlocked == "none" else state.unlocked,
+        transaction=other.transaction,
+        update_driver=other.update_driver,
+    )
+
+
+def _state(identity: Outcome, answers: Sequence[Outcome]) -> HostState:
+    asked = [answer for answer in answers if answer.ran]
+    present = [answer for answer in asked if not answer.missing]
+    answer = next((answer for answer in present if answer.ok), present[0] if present else asked[0])
+    if answer.missing:
+        raise NotImageMode(
+            "This node has neither bootc nor rpm-ostree on its PATH: it is not an image-mode host, or not the host you meant."
+            if len(answers) > 1
+            else "This node has no bootc on its PATH. Use rpmostree_rebase on a host that only has rpm-ostree."
+        )
+    if not answer.ok:
+        raise ObservationFailed(
+            f"`{' '.join(answer.argv)}` failed on this node with code {answer.rc}: {explain(answer.stderr)}"
+        )
+    parse = parse_bootc_status if answer.argv == BOOTC_STATUS else parse_rpm_ostree_status
+    state = parse(answer.stdout)
+    if state.booted is None:
+        raise NotImageMode(
+            "This node is not an image-mode host: bootc is installed, but it was not booted from an image (or this is the inside "
+            "of a container). Image-mode hosts are installed with `bootc install` or from an ostree-based disk image."
+        )
+    boot_id, kargs = _parse_identity(identity)
+    return replace(state, boot_id=boot_id, kargs_booted=kargs, kargs_next=None if state.reboot_required else kargs)
+
+
+def _parse_identity(outcome: Outcome) -> tuple[str | None, tuple[str, ...] | None]:
+    lines = outcome.stdout.splitlines()
+    if not outcome.ok or len(lines) < 2:
+        return None, None
+    return lines[0].strip(), tuple(lines[1].split())
+
+
+def _bootc_version(outcome: Outcome) -> str | None:
+    """From `bootc X.Y.Z`."""
+    words = outcome.stdout.split()
+    return words[1] if outcome.ok and len(words) > 1 else None
+
+
+def _rpm_ostree_version(outcome: Outcome) -> str | None:
+    """From the YAML that `rpm-ostree --version` prints, where the version is quoted."""
+    for line in outcome.stdout.splitlines() if outcome.ok else []:
+        key, _colon, value = line.strip().partition(":")
+        if key == "Version":
+            return value.strip().strip("'\"")
+    return None

@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Running steps on a node: one POSIX shell script per batch, whatever carries it there.
+
+The script goes to `/bin/sh -s` on standard input. That keeps stdout and stderr apart, shows nothing in the process list,
+has no size limit, and needs nothing on the node but a POSIX shell.
+"""
+
+from __future__ import annotations
+
+import shlex
+import uuid
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+# Longer than any tool needs to clean up after SIGTERM; then SIGKILL.
+_GRACE_SECONDS = 10
+
+_PRELUDE = r"""
+LC_ALL=C; export LC_ALL
+PATH="${PATH:-/usr/bin:/bin}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"; export PATH
+rc=0; timed_out=0
+run_bounded() {
+  limit=$1; shift
+  "$@" </dev/null & child=$!
+  (
+    fired=0
+    trap 'kill "$nap" 2>/dev/null; exit "$fired"' TERM
+    sleep "$limit" & nap=$!; wait "$nap"
+    fired=77; kill -TERM "$child" 2>/dev/null
+    sleep @GRACE@ & nap=$!; wait "$nap"
+    kill -KILL "$child" 2>/dev/null
+    exit 77
+  ) >/dev/null 2>&1 & guard=$!
+  wait "$child"; rc=$?
+  kill -TERM "$guard" 2>/dev/null
+  wait "$guard"
+  [ $? -eq 77 ] && timed_out=1
+}
+begin() { printf '%s begin %s\n' "$mark" "$1"; printf '%s begin %s\n' "$mark" "$1" >&2; rc=0; timed_out=0; }
+end() { printf '\n%s end %s %s %s\n' "$mark" "$1" "$rc" "$timed_out"; printf '\n%s end %s\n' "$mark" "$1" >&2; }
+""".replace("@GRACE@", str(_GRACE_SECONDS))
+
+
+class NodeUnreachable(Exception):
+    """The connection failed or ended before the script did. What the script had done by then is not known."""
+
+
+class ShellFailed(Exception):
+    """The node's shell did not run the script: no privileges, no shell, or something else answered."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One command of a batch.
+
+    `timeout` in seconds: SIGTERM then, SIGKILL ten seconds later. `fallback`: run only if the step before failed.
+    `gate`: if this step fails, the rest of the batch is not run, except for steps that are `always` run.
+    """
+
+    argv: tuple[str, ...]
+    timeout: int | None = None
+    fallback: bool = False
+    gate: bool = False
+    always: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a step went. `rc` is None for a step that was not run; 127 means that the command does not exist."""
+
+    argv: tuple[str, ...]
+    rc: int | None
+    stdout: str = ""
+    stderr: str = ""
+    timed_out: bool = False
+
+    @property
+    def ran(self) -> bool:
+        """Whether the step was run at all."""
+        return self.rc is not None
+
+    @property
+    def ok(self) -> bool:
+        """Whether the step ran and returned 0 in time."""
+        return self.rc == 0 and not self.timed_out
+
+    @property
+    def missing(self) -> bool:
+        """Whether the node has no such command."""
+        return self.rc == 127
+
+
+class Runner(ABC):
+    """Runs batches of steps on one node, and counts the trips."""
+
+    def __init__(self) -> None:
+        self.trips = 0
+
+    @abstractmethod
+    def _execute(self, script: str) -> tuple[int, str, str]:
+        """Run the script with `/bin/sh -s`: exit code, stdout, stderr. Raises NodeUnreachable."""
+
+    def run(self, steps: Sequence[Step]) -> list[Outcome]:
+        """Run the steps in order in one round trip. One outcome per step, in the same order.
+
+        Raises NodeUnreachable when the connection failed or ended early, ShellFailed when no shell ran the script.
+        """
+        mark = f"imagemode-{uuid.uuid4().hex}"
+        self.trips += 1
+        rc, stdout, stderr = self._execute(build_script(steps, mark))
+        if f"{mark} ready" not in stdout:
+            detail = stderr.strip() or stdout.strip() or f"exit code {rc}"
+            raise ShellFailed(f"The node's shell did not run our script: {detail[-500:]}")
+        return parse_output(steps, mark, stdout, stderr)
+
+    def run_one(self, step: Step) -> Outcome:
+        """Run a single step."""
+        return self.run([step])[0]
+
+
+def quote(argv: Sequence[str]) -> str:
+    """One command as shell text. Nothing else in this collection builds shell text from data."""
+    return " ".join(shlex.quote(word) for word in argv)
+
+
+def build_script(steps: Sequence[Step], mark: str) -> str:
+    """The script of a batch. Each stream of each step is framed by lines that begin with `mark`."""
+    lines = [_PRELUDE.strip(), f"mark={shlex.quote(mark)}", 'printf "%s ready\\n" "$mark"', "go=1"]
+    for index, step in enumerate(steps):
+        call = quote(step.argv)
+        body = f"run_bounded {int(step.timeout)} {call}" if step.timeout else f"{call} </dev/null; rc=$?"
+        condition = ("true" if step.always else '[ "$go" = 1 ]') + (' && [ "$rc" != 0 ]' if step.fallback else "")
+        lines.append(f"if {condition}; then begin {index}; {body}; end {index}; fi")
+        if step.gate:
+            lines.append('[ "$rc$timed_out" = 00 ] || go=0')
+    lines.append('printf "%s done\\n" "$mark"')
+    return "\n".join(lines) + "\n"
+
+
+def parse_output(steps: Sequence[Step], mark: str, stdout: str, stderr: str) -> list[Outcome]:
+    """The outcomes of a batch from its two streams. Raises NodeUnreachable when the script was cut off."""
+    if f"{mark} done" not in stdout:
+        raise NodeUnreachable("The connection ended while the node was still working.")
+    outcomes = []
+    for index, step in enumerate(steps):
+        out, trailer = _frame(stdout, mark, index)
+        err, _trailer = _frame(stderr, mark, index)
+        if trailer is None:
+            outcomes.append(Outcome(step.argv, None))
+            continue
+        rc, timed_out = trailer.split()
+        outcomes.append(Outcome(step.argv, int(rc), out, err, timed_out == "1"))
+    return outcomes
+
+
+def _frame(stream: str, mark: str, index: int) -> tuple[str, str | None]:
+    """What stands between the marks of one step, and the rest of its end line; ("", None) for a step that did not run."""
+    opening, closing = f"{mark} begin {index}\n", f"\n{mark} end {index}"
+    start = stream.find(opening)
+    if start < 0:
+        return "", None
+    stop = stream.find(closing, start)
+    if stop < 0:
+        return stream[start + len(opening) :], None
+    rest = stream[stop + len(closing) :]
+    return stream[start + len(opening) : stop], rest.partition("\n")[0].strip()

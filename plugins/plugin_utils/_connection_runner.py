@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The runner over an Ansible connection. Private to this collection."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible.errors import AnsibleConnectionFailure
+from ansible.plugins.action import ActionBase
+from ansible_collections.imagemode.nodes.plugins.module_utils._host.runner import NodeUnreachable, Runner, quote
+
+
+class ConnectionRunner(Runner):
+    """Sends scripts on standard input of `/bin/sh -s`, over whatever connection and become the task has."""
+
+    def __init__(self, action: ActionBase) -> None:
+        super().__init__()
+        self._action = action
+
+    def _execute(self, script: str) -> tuple[int, str, str]:
+        become = self._action._connection.become
+        try:
+            if become is None or become.pipelining:
+                return self._over_stdin(script)
+            return self._over_file(script)
+        except AnsibleConnectionFailure as failure:
+            raise NodeUnreachable(f"The connection to the node failed: {failure.message}") from failure
+
+    def reset(self) -> None:
+        """Forget the connection: after a reboot a kept one leads nowhere. A node that is down is no error here."""
+        try:
+            self._action._connection.reset()
+        except (AnsibleConnectionFailure, AttributeError, NotImplementedError):
+            return
+
+    def _over_stdin(self, script: str) -> tuple[int, str, str]:
+        return _streams(self._action._low_level_execute_command("/bin/sh -s", in_data=script.encode()))
+
+    def _over_file(self, script: str) -> tuple[int, str, str]:
+        """For become methods that read their password from a terminal, such as su: those leave no standard input free.
+
+        The terminal would merge the two streams, so both go to files first.
+        """
+        directory = self._action._make_tmp_path()
+        try:
+            path = self._action._transfer_data(f"{directory}script", script)
+            self._action._fixup_perms2([directory, path])
+            wrapper = (
+                'sh "$1/script" >"$1/out" 2>"$1/err" </dev/null; rc=$?; cat "$1/out"; echo "$2"; cat "$1/err"; exit $rc'
+            )
+            mark = "imagemode-standard-error-follows"
+            command = quote(("/bin/sh", "-c", wrapper, "sh", directory.rstrip("/"), mark))
+            rc, merged, _empty = _streams(self._action._low_level_execute_command(command))
+        finally:
+            self._action._remove_tmp_path(directory)
+        stdout, _mark, stderr = merged.replace("\r\n", "\n").partition(f"{mark}\n")
+        return rc, stdout, stderr
+
+
+def _streams(result: t.Mapping[str, t.Any]) -> tuple[int, str, str]:
+    return int(result["rc"]), str(result["stdout"]), str(result["stderr"])

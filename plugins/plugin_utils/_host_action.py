@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What every action that works on a node shares. Private to this collection."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible.errors import AnsibleConnectionFailure
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+from ansible_collections.imagemode.nodes.plugins.module_utils._host.failure import EXPECTED_FAILURES
+from ansible_collections.imagemode.nodes.plugins.module_utils._host.runner import NodeUnreachable, Step
+from ansible_collections.imagemode.nodes.plugins.plugin_utils._connection_runner import ConnectionRunner
+
+Result = dict[str, t.Any]
+
+
+class HostAction(ActionBase):  # type: ignore[misc]  # Ansible ships no types
+    """Options in, backend called, result out.
+
+    A lost connection ends as a failed task: UNREACHABLE would skip `rescue` and `always`, in every ansible-core so far.
+    """
+
+    _supports_check_mode = True
+    _supports_async = True
+
+    spec: t.ClassVar[dict[str, t.Any]]
+    """The argument spec, the same that the module of this name has."""
+
+    def act(self, runner: ConnectionRunner, params: dict[str, t.Any]) -> Result:
+        """The action itself. May raise any of EXPECTED_FAILURES."""
+        raise NotImplementedError
+
+    def run(self, tmp: str | None = None, task_vars: Result | None = None) -> Result:
+        """Ansible's entry point."""
+        result: Result = super().run(tmp, task_vars)
+        variables = task_vars or {}
+        _valid, params = self.validate_argument_spec(argument_spec=self.spec)
+        self._host = str(variables.get("inventory_hostname", "node"))
+        runner = ConnectionRunner(self)
+        try:
+            if self._task.async_val:
+                result.update(self._run_as_module(runner, variables))
+            else:
+                result.update(self.act(runner, params))
+        except NodeUnreachable as failure:
+            result.update(failed=True, unreachable_host=True, msg=str(failure))
+        except AnsibleConnectionFailure as failure:
+            result.update(
+                failed=True, unreachable_host=True, msg=f"The connection to the node failed: {failure.message}"
+            )
+        except EXPECTED_FAILURES as failure:
+            result.update(getattr(failure, "result", {}))
+            result.update(failed=True, msg=str(failure))
+        return result
+
+    def notify(self, sentence: str) -> None:
+        """A line on the operator's terminal, at once, while the task still runs."""
+        Display().display(f"{self._host}: {sentence}")
+
+    def _run_as_module(self, runner: ConnectionRunner, task_vars: Result) -> Result:
+        """`async` needs a process on the node that outlives the connection, and Ansible's needs Python there."""
+        if not runner.run_one(Step(("sh", "-c", "command -v python3 || command -v /usr/libexec/platform-python"))).ok:
+            return {
+                "failed": True,
+                "msg": "This node has no Python, and a task with async runs as a Python process on the node. Remove async: without "
+                "it the module needs only a POSIX shell there.",
+            }
+        return t.cast(
+            Result,
+            self._execute_module(
+                module_name=self._task.action, task_vars=task_vars, wrap_async=bool(self._task.async_val)
+            ),
+        )
