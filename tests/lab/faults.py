@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What can be broken on a node, by name.
+
+A fault stays until it is cleared, except where its parameter ``times`` says how often it strikes (0: always).
+"""
+
+from __future__ import annotations
+
+import time
+
+TYPE_CHECKING = False  # typing is slow to import, and every simulated command would pay for it
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+
+class Fault:
+    """One kind of fault: its name, what it does, and its parameters with their defaults."""
+
+    def __init__(self, name: str, effect: str, **parameters: Any) -> None:
+        self.name = name
+        self.effect = effect
+        self.parameters = parameters
+
+    def __repr__(self) -> str:
+        return f"Fault({self.name!r})"
+
+
+_ALL = (
+    Fault(
+        "disk-full",
+        "Pulling an image finds too little space (`Insufficient free space …` from bootc before the pull, "
+        "`min-free-space-percent … would be exceeded` from rpm-ostree and older bootc after it). `available` is what "
+        "is left, in bytes. With `at_shutdown` a staged deployment is lost when the host goes down, as on a full disk.",
+        available=0,
+        at_shutdown=False,
+    ),
+    Fault(
+        "transaction-stuck",
+        "An rpm-ostree transaction that never ends holds the sysroot lock: bootc blocks, rpm-ostree writes fail with "
+        "`Transaction in progress`. `rpm-ostree cancel` or a reboot ends it.",
+        title="upgrade",
+        method="Upgrade",
+    ),
+    Fault(
+        "lock-held",
+        "Another process holds the sysroot lock for `seconds` from now: bootc blocks, rpm-ostree writes fail with "
+        "`System transaction in progress`, and a host that goes down meanwhile loses what is staged.",
+        seconds=30.0,
+    ),
+    Fault("boot-hangs", "The host goes down for a reboot and never comes back (until cleared and booted by hand)."),
+    Fault(
+        "boots-old-deployment",
+        "The staged deployment is finalized at shutdown, but the host comes back on the deployment it was on.",
+        times=1,
+    ),
+    Fault(
+        "power-cut",
+        "The next reboot is a loss of power: nothing is finalized, what is staged is lost.",
+        times=1,
+    ),
+    Fault("reboot-ignored", "`systemctl reboot` and its relatives exit 0 and nothing happens."),
+    Fault("reboot-inhibited", "`systemctl reboot` and its relatives exit 1: an inhibitor blocks them.", who="backup"),
+    Fault(
+        "registry-stalls",
+        "A pull begins and never progresses, without a timeout, as with a registry that stops sending.",
+    ),
+    Fault("slow-pull", "Pulling layers takes `seconds` longer.", seconds=5.0),
+    Fault(
+        "layered-packages",
+        "`packages` are layered on the booted deployment, so that bootc calls the host incompatible. Clearing takes "
+        "them away again.",
+        packages=("labtool",),
+    ),
+    Fault("unreachable", "No connection to the host succeeds; the host itself carries on."),
+    Fault("connection-drops", "The connection is lost `seconds` after a command began.", seconds=1.0, times=1),
+)
+
+FAULTS: dict[str, Fault] = {fault.name: fault for fault in _ALL}
+
+
+class UnknownFault(Exception):
+    """No such fault, or no such parameter of it. The text lists what there is."""
+
+
+def prepared(name: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters to store for a fault that begins now: defaults filled in. Raises UnknownFault."""
+    fault = FAULTS.get(name)
+    if fault is None:
+        raise UnknownFault(f"there is no fault {name!r}; there are: {', '.join(sorted(FAULTS))}")
+    unknown = sorted(set(parameters) - set(fault.parameters))
+    if unknown:
+        known = ", ".join(fault.parameters) or "none"
+        raise UnknownFault(f"fault {name!r} has no parameter {', '.join(unknown)}; its parameters: {known}")
+    stored = {**fault.parameters, **parameters, "since": time.time()}
+    if isinstance(stored.get("packages"), str):
+        stored["packages"] = stored["packages"].split(",")
+    return stored
+
+
+def as_table() -> str:
+    """Every fault with its parameters, for a person: one fault per paragraph."""
+    lines = []
+    for fault in _ALL:
+        parameters = " ".join(f"{name}={default!r}" for name, default in fault.parameters.items())
+        lines.append(f"{fault.name}  {parameters}".rstrip() + f"\n    {fault.effect}")
+    return "\n".join(lines)

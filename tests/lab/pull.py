@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Bringing an image into a node's ostree repository, as bootc and rpm-ostree both do it (ostree-ext, store.rs)."""
+
+from __future__ import annotations
+
+import calendar
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+from lab.registry_client import Access, PullError, RegistryClient, choose_platform
+from lab.simulators.host import Host
+from lab.simulators.image_reference import ImageSpec, InvalidReference, RegistryReference
+from lab.trees import blob_path, check_out
+
+STALL_POLL_SECONDS = 0.1
+BOOTABLE_LABELS = ("containers.bootc", "ostree.bootable")
+
+
+class UnsuitableImage(PullError):
+    """The manifest was readable, but the image is refused or does not fit. ``str()`` is the tool's text."""
+
+
+class Import:
+    """An image that was looked up in its registry and can now be fetched.
+
+    ``already_present``: the stored image under this name has the same manifest, or the same config (a re-push under
+    the same tag is then never noticed, and ``digest`` stays the old one). ``present`` and ``needed`` are the layers
+    that the node has and lacks, each ``{"digest", "size"}``.
+    """
+
+    def __init__(self, spec: ImageSpec, commit: str, metadata: dict[str, Any], *, already_present: bool) -> None:
+        self.spec = spec
+        self.commit = commit
+        self.metadata = metadata
+        self.already_present = already_present
+        self.present: list[dict[str, Any]] = []
+        self.needed: list[dict[str, Any]] = []
+        self.client: RegistryClient | None = None
+
+    @property
+    def digest(self) -> str:
+        """Digest of the manifest for this architecture."""
+        return str(self.metadata["manifest_digest"])
+
+    @property
+    def needed_bytes(self) -> int:
+        return sum(int(layer["size"]) for layer in self.needed)
+
+    def needed_of(self, chunks: bool) -> list[dict[str, Any]]:
+        """The needed layers below (True) or above (False) the one that ends the ostree part of the image."""
+        ostree_part = {layer["digest"] for layer in self.metadata["layers"][: self.metadata["chunks"]]}
+        return [layer for layer in self.needed if (layer["digest"] in ostree_part) is chunks]
+
+    def present_of(self, chunks: bool) -> list[dict[str, Any]]:
+        ostree_part = {layer["digest"] for layer in self.metadata["layers"][: self.metadata["chunks"]]}
+        return [layer for layer in self.present if (layer["digest"] in ostree_part) is chunks]
+
+
+def look_up(host: Host, spec: ImageSpec, *, tag_and_digest: bool, access: Access | None = None) -> Import:
+    """Ask the registry what a reference stands for now; nothing is downloaded beyond manifest and config.
+
+    ``tag_and_digest``: whether the tool accepts a reference with both (only bootc's switch and upgrade do).
+    A newer manifest under the name of a stored image is remembered as that image's cached update.
+    Raises PullError (also InvalidReference's text) and UnsuitableImage.
+    """
+    reference = _reference(spec, tag_and_digest)
+    stored = host.state.images.get(spec.stored_as)
+    if stored is not None and reference.digest == host.state.commits[stored]["manifest_digest"]:
+        return Import(spec, stored, host.state.commits[stored], already_present=True)
+    client = RegistryClient(reference, access or Access.of_node(host, reference))
+    body, digest = client.manifest(reference.wanted)
+    manifest = json.loads(body)
+    if "manifests" in manifest:
+        body, digest = client.manifest(choose_platform(manifest, host.arch))
+        manifest = json.loads(body)
+    if stored is not None:
+        known = host.state.commits[stored]
+        if digest == known["manifest_digest"] or manifest["config"]["digest"] == known["config_digest"]:
+            return Import(spec, stored, known, already_present=True)
+    config = json.loads(client.blob(manifest["config"]["digest"]))
+    _refuse_unsuitable(config, host.arch)
+    metadata = commit_of(manifest, config, digest)
+    if stored is not None:
+        host.state.commits[stored]["cached_update"] = image_status(metadata)
+        host.save()
+    found = Import(spec, commit_checksum(digest), metadata, already_present=False)
+    found.client = client
+    have = set(host.state.layers)
+    found.present = [layer for layer in metadata["layers"] if layer["digest"] in have]
+    found.needed = [layer for layer in metadata["layers"] if layer["digest"] not in have]
+    return found
+
+
+def _reference(spec: ImageSpec, tag_and_digest: bool) -> RegistryReference:
+    if spec.transport != "registry":
+        raise PullError(f"the lab does not simulate the transport {spec.transport!r}, only registry")
+    try:
+        reference = RegistryReference(spec.image)
+    except InvalidReference as error:
+        raise PullError(f"invalid reference format: {error}" if "lowercase" in str(error) else str(error)) from error
+    if reference.tag and reference.digest and not tag_and_digest:
+        raise PullError("Docker references with both a tag and digest are currently not supported")
+    return reference
+
+
+def _refuse_unsuitable(config: dict[str, Any], arch: str) -> None:
+    labels = (config.get("config") or {}).get("Labels") or {}
+    if not any(label in labels for label in BOOTABLE_LABELS):
+        raise UnsuitableImage("Target image does not have ostree.bootable label")
+    if config["architecture"] != arch:
+        raise UnsuitableImage(f"Image has architecture {config['architecture']}; expected {arch}")
+
+
+def commit_checksum(digest: str) -> str:
+    """The lab's ostree commit of an image: a function of its manifest."""
+    return hashlib.sha256(f"ostree commit of {digest}".encode()).hexdigest()
+
+
+def commit_of(manifest: dict[str, Any], config: dict[str, Any], digest: str) -> dict[str, Any]:
+    """What the repository keeps about an image."""
+    labels = (config.get("config") or {}).get("Labels") or {}
+    created = config.get("created") or "1970-01-01T00:00:00Z"
+    diff_ids = config["rootfs"]["diff_ids"]
+    final = labels.get("ostree.final-diffid")
+    return {
+        "manifest_digest": digest,
+        "config_digest": manifest["config"]["digest"],
+        "manifest": json.dumps(manifest, separators=(",", ":")),
+        "config": json.dumps(config, separators=(",", ":")),
+        "layers": [{"digest": layer["digest"], "size": layer["size"]} for layer in manifest["layers"]],
+        "chunks": diff_ids.index(final) + 1 if final in diff_ids else 1,
+        "version": labels.get("org.opencontainers.image.version") or labels.get("version"),
+        "created": _rfc3339(created),
+        "timestamp": calendar.timegm(time.strptime(created[:19], "%Y-%m-%dT%H:%M:%S")),
+        "architecture": config["architecture"],
+        "cached_update": None,
+    }
+
+
+def _rfc3339(text: str) -> str:
+    """A time as chrono prints it: no fraction when it is zero, else 3, 6 or 9 digits."""
+    seconds, fraction = text[:19], text[19:].lstrip(".").rstrip("Z").rstrip("0")
+    if not fraction or not fraction.isdigit():
+        return f"{seconds}Z"
+    return f"{seconds}.{fraction.ljust(-(-len(fraction) // 3) * 3, '0')}Z"
+
+
+def image_status(metadata: dict[str, Any]) -> dict[str, Any]:
+    return {key: metadata[key] for key in ("manifest_digest", "version", "created", "architecture")}
+
+
+def fetch(host: Host, found: Import, on_layer: Callable[[int, int, dict[str, Any]], None] | None = None) -> None:
+    """Download what the node lacks, and check the image out. ``on_layer``: called with index, count and layer after each.
+
+    Raises PullError, ConnectionLost. Nothing is remembered unless everything arrived.
+    """
+    if found.already_present:
+        return
+    received = 0
+    _stall(host)
+    for index, layer in enumerate(found.needed):
+        _dawdle(host, len(found.needed))
+        received += _fetch_layer(host, found, layer)
+        if on_layer is not None:
+            on_layer(index, len(found.needed), layer)
+    host.journal.append(
+        "pull",
+        image=found.spec.image,
+        digest=found.digest,
+        bytes=received,
+        layers=len(found.needed),
+        metadata_bytes=found.client.received if found.client else 0,
+    )
+    check_out(host.lab, found.commit, [layer["digest"] for layer in found.metadata["layers"]])
+    state = host.state
+    state.layers += [layer["digest"] for layer in found.needed if layer["digest"] not in state.layers]
+    found.metadata["cached_update"] = state.commits.get(found.commit, {}).get("cached_update")
+    state.commits[found.commit] = found.metadata
+    state.images[found.spec.stored_as] = found.commit
+    host.save()
+
+
+def _fetch_layer(host: Host, found: Import, layer: dict[str, Any]) -> int:
+    """The node has no such layer, so it downloads it, whatever other nodes of the lab have downloaded before."""
+    if found.client is None:
+        raise PullError(f"the layer {layer['digest']} is gone from the repository")
+    received = found.client.layer(host.lab, layer["digest"])
+    if not os.path.exists(blob_path(host.lab, layer["digest"])):
+        raise PullError(f"the layer {layer['digest']} vanished from {host.lab}/blobs while it was pulled")
+    return received
+
+
+def _stall(host: Host) -> None:
+    while host.fault("registry-stalls", fresh=True) is not None:
+        time.sleep(STALL_POLL_SECONDS)
+
+
+def _dawdle(host: Host, layers: int) -> None:
+    slow = host.fault("slow-pull", fresh=True)
+    if slow is not None:
+        time.sleep(slow["seconds"] / layers)
+
+
+class LayerDifference:
+    """How the layers of two images differ: numbers and bytes, as `bootc upgrade --check` tells them."""
+
+    def __init__(self, old: dict[str, Any], new: dict[str, Any]) -> None:
+        before = {layer["digest"]: int(layer["size"]) for layer in old["layers"]}
+        after = {layer["digest"]: int(layer["size"]) for layer in new["layers"]}
+        self.total = (len(after), sum(after.values()))
+        self.removed = _count({digest: size for digest, size in before.items() if digest not in after})
+        self.added = _count({digest: size for digest, size in after.items() if digest not in before})
+
+
+def _count(layers: dict[str, int]) -> tuple[int, int]:
+    return len(layers), sum(layers.values())

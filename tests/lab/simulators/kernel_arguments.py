@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Kernel arguments: the image's kargs.d, bootc's delta between two images, and rpm-ostree's edits."""
+
+from __future__ import annotations
+
+import os
+
+RUST_ARCHITECTURES = {"amd64": "x86_64", "arm64": "aarch64", "ppc64le": "powerpc64", "s390x": "s390x"}
+
+
+class KernelArgumentError(Exception):
+    """An argument cannot be changed as asked, or a kargs.d file is unreadable. ``str()`` is the tool's text."""
+
+
+def of_image(tree: str, arch: str) -> list[str] | None:
+    """The arguments in an image's /usr/lib/bootc/kargs.d, files in order of name; None when there is no directory."""
+    directory = os.path.join(tree, "usr/lib/bootc/kargs.d")
+    if not os.path.isdir(directory):
+        return None
+    found: list[str] = []
+    for name in sorted(os.listdir(directory)):
+        if name.endswith(".toml"):
+            found += _of_file(os.path.join(directory, name), name, arch)
+    return found
+
+
+def _of_file(path: str, name: str, arch: str) -> list[str]:
+    from lab.simulators import toml
+
+    with open(path, "rb") as handle:
+        try:
+            document = toml.parse(handle.read())
+        except toml.TomlError as error:
+            raise KernelArgumentError(f"Parsing {name}: TOML parse error: {error}") from error
+    unknown = sorted(set(document) - {"kargs", "match-architectures"})
+    if unknown:
+        raise KernelArgumentError(f"Parsing {name}: unknown field `{unknown[0]}`")
+    if "kargs" not in document:
+        raise KernelArgumentError(f"Parsing {name}: missing field `kargs`")
+    architectures = document.get("match-architectures")
+    if architectures is not None and RUST_ARCHITECTURES.get(arch, arch) not in architectures:
+        return []
+    return [str(argument) for argument in document["kargs"]]
+
+
+def after_switch(booted: list[str], old: list[str] | None, new: list[str] | None, bootc: tuple[int, ...]) -> list[str]:
+    """The arguments of a deployment that bootc stages: the booted ones with the delta between the two images.
+
+    With no kargs.d at all in the new image nothing is removed and the old image's are added again: bootc before 1.11
+    then duplicates them (recorded, bootc 1.1.6), newer ones do not.
+    """
+    result = list(booted)
+    if new is None:
+        missing = old or []
+        return result + [argument for argument in missing if bootc < (1, 11) or argument not in result]
+    for argument in old or []:
+        if argument not in new and argument in result:
+            result.remove(argument)
+    return result + [argument for argument in new if argument not in (old or [])]
+
+
+class Edits:
+    """What one `rpm-ostree kargs` call asks for."""
+
+    def __init__(self) -> None:
+        self.delete: list[str] = []
+        self.replace: list[str] = []
+        self.append: list[str] = []
+        self.append_if_missing: list[str] = []
+        self.delete_if_present: list[str] = []
+
+    def __bool__(self) -> bool:
+        return any(vars(self).values())
+
+    def apply(self, current: list[str]) -> tuple[list[str], bool]:
+        """The new arguments, and whether rpm-ostree counts them as changed. Raises KernelArgumentError."""
+        result = list(current)
+        for argument in self.delete:
+            result.remove(_only_match(result, argument))
+        for argument in self.replace:
+            key, _, rest = argument.partition("=")
+            old, separator, new = rest.partition("=")
+            present = _only_match(result, f"{key}={old}" if separator else key)
+            result[result.index(present)] = f"{key}={new if separator else old}"
+        result += self.append
+        changed = bool(self.delete or self.replace or self.append)
+        for argument in self.append_if_missing:
+            if argument not in result:
+                result.append(argument)
+                changed = True
+        for argument in self.delete_if_present:
+            if argument in result:
+                result.remove(argument)
+                changed = True
+        return result, changed
+
+
+def _only_match(arguments: list[str], wanted: str) -> str:
+    key = wanted.split("=", 1)[0]
+    same_key = [argument for argument in arguments if argument.split("=", 1)[0] == key]
+    if not same_key:
+        raise KernelArgumentError(f"No key '{key}' found")
+    if wanted in same_key:
+        return wanted
+    if "=" in wanted:
+        raise KernelArgumentError(f"No karg '{wanted}' found")
+    if len(same_key) > 1:
+        raise KernelArgumentError(f"Multiple values for key '{key}' found")
+    return same_key[0]

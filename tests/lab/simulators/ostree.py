@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""`ostree admin status|undeploy|pin|unlock|config-diff` and `ostree --version`, as of ostree 2026.4."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from lab.simulators import sysroot, sysroot_lock
+from lab.simulators.host import Host
+from lab.simulators.state import Deployment
+
+FEATURES = (
+    *("inode64", "initial-var", "libcurl", "libsoup3", "gpgme", "composefs", "ex-fsverity", "libarchive"),
+    *("selinux", "avahi", "libmount", "systemd", "release", "p2p"),
+)
+NOT_FOR_EVERYONE = "error: You must be root to perform this command\n"
+
+
+class OstreeError(Exception):
+    """ostree refuses. ``str()`` is its text."""
+
+
+def run(host: Host, argv: list[str]) -> int:
+    if argv[:1] == ["--version"]:
+        features = "\n".join(f"  - {feature}" for feature in FEATURES)
+        print(f"libostree:\n Version: '{host.node['versions']['ostree']}'\n Features:\n{features}")
+        return 0
+    if not host.is_ostree:
+        sys.stderr.write("error: Not currently booted into an OSTree system\n")
+        return 1
+    try:
+        if argv[:2] == ["admin", "status"]:
+            sys.stdout.write(status(host))
+        elif argv[:2] == ["admin", "undeploy"] and len(argv) == 3 and argv[2].isdigit():
+            _undeploy(host, int(argv[2]))
+        elif argv[:2] == ["admin", "pin"]:
+            _pin(host, argv[2:])
+        elif argv[:2] == ["admin", "unlock"]:
+            return unlock(host, transient="--transient" in argv)
+        elif argv[:2] == ["admin", "config-diff"]:
+            _config_diff(host)
+        else:
+            raise OstreeError(f"the lab does not simulate `ostree {' '.join(argv)}`")
+    except (OstreeError, sysroot.SysrootError) as error:
+        sys.stdout.flush()
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    return 0
+
+
+def status(host: Host) -> str:
+    """`ostree admin status`: one deployment after the other, the booted one with a star."""
+    lines = []
+    staged, booted = host.staged, host.state.booted
+    order = [one.id for one in host.state.deployments]
+    for one in sysroot.all_deployments(host):
+        mark = "*" if one.id == booted else " "
+        lines.append(f"{mark} {one.osname} {one.checksum}.{one.serial}{_role(one, staged, order, booted)}")
+        lines += _details(host, one, one.id == booted)
+    return "\n".join(lines) + "\n"
+
+
+def _role(one: Deployment, staged: Deployment | None, order: list[str], booted: str) -> str:
+    if staged is not None and one.id == staged.id:
+        return " (staged)" if not one.locked else " (staged) (finalization locked)"
+    if one.id == booted:
+        return ""
+    if order.index(one.id) < order.index(booted):
+        return " (pending)"
+    return " (rollback)" if order.index(one.id) == order.index(booted) + 1 else ""
+
+
+def _details(host: Host, one: Deployment, is_booted: bool) -> list[str]:
+    lines = []
+    if "refspec" in one.origin:
+        lines.append(f"    Version: {host.commit(one)['version']}")
+    if one.pinned:
+        lines.append("    Pinned: yes")
+    if is_booted and host.state.unlocked != "none":
+        lines.append(f"    Unlocked: {host.state.unlocked}")
+    refspec = one.origin.get("refspec")
+    lines.append(f"    origin refspec: {refspec}" if refspec else "    origin: <unknown origin type>")
+    return lines
+
+
+def _undeploy(host: Host, index: int) -> None:
+    lock = sysroot_lock.acquire(host, announce=False)
+    gone, was_staged = sysroot.undeploy(host, index)
+    if not was_staged:
+        print(sysroot.bootloader_line(host.state, -1))
+    sysroot.prune(host)
+    print(f"Deleted deployment {gone.directory}")
+    os.close(lock)
+
+
+def _pin(host: Host, argv: list[str]) -> None:
+    pin = "--unpin" not in argv and "-u" not in argv
+    for word in (word for word in argv if not word.startswith("-")):
+        deployments = sysroot.all_deployments(host)
+        index = [one.id for one in deployments].index(host.state.booted) if word == "booted" else int(word)
+        if index >= len(deployments):
+            raise OstreeError(f"Out of range deployment index {index}, expected < {len(deployments)}")
+        target = deployments[index]
+        staged = host.staged
+        if staged is not None and target.id == staged.id:
+            raise OstreeError("Cannot pin staged deployment")
+        verb = "pinned" if pin else "unpinned"
+        already = "already" if target.pinned is pin else "now"
+        target.pinned = pin
+        host.save()
+        print(f"Deployment {index} is {already} {verb}")
+
+
+def unlock(host: Host, *, transient: bool) -> int:
+    """`ostree admin unlock`: what `bootc usr-overlay` runs. Gone after a reboot."""
+    if host.state.unlocked != "none":
+        sys.stderr.write(f"error: Deployment is already in unlocked state: {host.state.unlocked}\n")
+        return 1
+    host.state.unlocked = "transient" if transient else "development"
+    host.save()
+    if transient:
+        print("A writable overlayfs is prepared for /usr, but is only mounted in a mount namespace by default.")
+    else:
+        print("Development mode enabled.  A writable overlayfs is now mounted on /usr.")
+        print("All changes there will be discarded on reboot.")
+    return 0
+
+
+def _config_diff(host: Host) -> None:
+    from lab.simulators.etc_merge import config_diff
+
+    booted = host.booted
+    for change in config_diff(os.path.join(host.tree(booted), "usr/etc"), host.etc(booted)):
+        kind, path = change.split(" ", 1)
+        print(f"{kind}    {path}")

@@ -1,0 +1,217 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What ostree does with deployments: stage, finalize, reorder, delete, and collect garbage."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import os
+import shutil
+
+from lab.simulators import etc_merge
+from lab.simulators.host import Host
+from lab.simulators.image_reference import ImageSpec
+from lab.simulators.state import Deployment, State
+
+TYPE_CHECKING = False  # typing is slow to import, and every simulated command would pay for it
+if TYPE_CHECKING:
+    from typing import Any
+
+NO_KERNEL = "Failed to find kernel in /usr/lib/modules, /usr/lib/ostree-boot or /boot"
+
+
+class SysrootError(Exception):
+    """ostree refuses. ``str()`` is its text."""
+
+
+class Pruned:
+    """What garbage collection removed: images, layers, and the layers' bytes."""
+
+    def __init__(self, images: int, layers: int, size: int) -> None:
+        self.images = images
+        self.layers = layers
+        self.size = size
+
+    def __bool__(self) -> bool:
+        return bool(self.images or self.layers)
+
+
+def all_deployments(host: Host) -> list[Deployment]:
+    """In boot order, the staged one first."""
+    staged = host.staged
+    return [*([staged] if staged else []), *host.state.deployments]
+
+
+def pending(host: Host) -> Deployment:
+    """What rpm-ostree builds on: the first deployment, be it staged, a queued rollback or booted."""
+    return all_deployments(host)[0]
+
+
+def rollback_of(host: Host) -> Deployment | None:
+    """bootc's rollback slot: the first other deployment of the booted stateroot (bootc 1.16.9, status.rs)."""
+    booted = host.booted
+    others = [one for one in host.state.deployments if one.id != booted.id and one.osname == booted.osname]
+    return others[0] if others else None
+
+
+def rollback_queued(host: Host) -> bool:
+    rollback = rollback_of(host)
+    order = [one.id for one in host.state.deployments]
+    return rollback is not None and order.index(rollback.id) < order.index(host.state.booted)
+
+
+def next_serial(host: Host, osname: str, checksum: str) -> int:
+    same = [one.serial for one in all_deployments(host) if one.checksum == checksum and one.osname == osname]
+    return max(same) + 1 if same else 0
+
+
+def check_kernel(tree: str) -> str:
+    """Version of the kernel in a tree. Raises SysrootError as ostree does when there is none."""
+    kernels = sorted(glob.glob(os.path.join(tree, "usr/lib/modules/*/vmlinuz")))
+    if not kernels:
+        raise SysrootError(NO_KERNEL)
+    return os.path.basename(os.path.dirname(kernels[0]))
+
+
+def boot_checksum(tree: str) -> str:
+    """ostree's checksum over kernel and initramfs, as in the path of ``ostree=``."""
+    total = hashlib.sha256()
+    for name in ("vmlinuz", "initramfs.img"):
+        for path in sorted(glob.glob(os.path.join(tree, "usr/lib/modules/*", name))):
+            with open(path, "rb") as handle:
+                total.update(handle.read())
+    return total.hexdigest()
+
+
+def stage(host: Host, deployment: Deployment) -> None:
+    """Make a deployment the staged one, instead of any that was. It takes effect when the host goes down in order."""
+    check_kernel(host.tree(deployment))
+    host.write_staged(None)
+    host.write_staged(deployment)
+
+
+def finalize(host: Host) -> Deployment | None:
+    """What ostree-finalize-staged does at shutdown; returns the new first deployment, None with nothing to do.
+
+    Merges /etc, drops the old rollback and pending deployments, keeps pinned ones and those of other stateroots.
+    Raises MergeConflict, with nothing changed.
+    """
+    staged = host.staged
+    if staged is None or staged.locked:
+        return None
+    state, booted = host.state, host.booted
+    target = host.etc(staged)
+    shutil.rmtree(os.path.dirname(target), ignore_errors=True)
+    os.makedirs(os.path.dirname(target))
+    etc_merge.merge(
+        os.path.join(host.tree(booted), "usr/etc"),
+        host.etc(booted),
+        os.path.join(host.tree(staged), "usr/etc"),
+        target,
+    )
+    kept = [one for one in state.deployments if one.id == booted.id or one.pinned or one.osname != booted.osname]
+    replace_deployments(host, [staged, *kept])
+    host.write_staged(None)
+    return staged
+
+
+def replace_deployments(host: Host, deployments: list[Deployment]) -> None:
+    """Write a new boot order: boot entries are rewritten, directories of dropped deployments deleted."""
+    state = host.state
+    dropped = {one.id: one for one in state.deployments}
+    for one in deployments:
+        dropped.pop(one.id, None)
+    state.deployments = deployments
+    state.bootversion = 1 - state.bootversion
+    _write_boot_entries(host, state)
+    host.save()
+    for gone in dropped.values():
+        shutil.rmtree(host.path("deploy", gone.directory), ignore_errors=True)
+
+
+def _write_boot_entries(host: Host, state: State) -> None:
+    seen: dict[str, int] = {}
+    for one in state.deployments:
+        kernel = boot_checksum(host.tree(one))
+        index = seen.get(kernel, 0)
+        seen[kernel] = index + 1
+        entry = f"ostree=/ostree/boot.{state.bootversion}/{one.osname}/{kernel}/{index}"
+        if any(argument.startswith("ostree=") for argument in one.kargs):
+            one.kargs = [entry if argument.startswith("ostree=") else argument for argument in one.kargs]
+        else:
+            one.kargs = [*one.kargs, entry]
+
+
+def bootloader_line(state: State, change: int) -> str:
+    """What ostree prints after it has written a new boot order (recorded, ostree 2026.4)."""
+    return (
+        f"Bootloader updated; bootconfig swap: yes; bootversion: boot.{state.bootversion}.1, "
+        f"deployment count change: {change}"
+    )
+
+
+def undeploy(host: Host, index: int) -> tuple[Deployment, bool]:
+    """Delete the deployment at an index of the list with the staged one in front; returns it and whether it was staged."""
+    deployments = all_deployments(host)
+    if index >= len(deployments):
+        raise SysrootError(f"Out of range deployment index {index}, expected < {len(deployments)}")
+    target = deployments[index]
+    staged = host.staged
+    if staged is not None and index == 0:
+        host.write_staged(None)
+        return target, True
+    if target.id == host.state.booted:
+        raise SysrootError(f"Cannot undeploy currently booted deployment {index}")
+    replace_deployments(host, [one for one in host.state.deployments if one.id != target.id])
+    return target, False
+
+
+def prune(host: Host) -> Pruned:
+    """Forget images that no deployment's origin names, then layers and commits that nothing uses any more."""
+    state, deployments = host.state, all_deployments(host)
+    named = set()
+    for one in deployments:
+        spec = ImageSpec.parse_origin(str(one.origin.get("container", "")))
+        if spec is not None:
+            named.add(spec.stored_as)
+    gone = [name for name in state.images if name not in named]
+    for name in gone:
+        del state.images[name]
+    used = {*state.images.values(), *(one.base for one in deployments)}
+    for checksum in [checksum for checksum in state.commits if checksum not in used]:
+        del state.commits[checksum]
+    sizes: dict[str, int] = {}
+    needed: set[str] = set()
+    for commit in state.commits.values():
+        needed.update(layer["digest"] for layer in commit["layers"])
+    for known in state.layers:
+        if known not in needed:
+            sizes[known] = _blob_size(host, known)
+    state.layers = [known for known in state.layers if known in needed]
+    host.save()
+    return Pruned(len(gone), len(sizes), sum(sizes.values()))
+
+
+def _blob_size(host: Host, digest: str) -> int:
+    try:
+        return os.path.getsize(os.path.join(host.lab, "blobs", digest.replace(":", "/")))
+    except FileNotFoundError:
+        return 0
+
+
+def image_of(host: Host, deployment: Deployment) -> tuple[ImageSpec, dict[str, Any]] | None:
+    """Spec and commit metadata of a container deployment; None for a plain ostree one."""
+    spec = ImageSpec.parse_origin(str(deployment.origin.get("container", "")))
+    return (spec, host.commit(deployment)) if spec is not None else None
+
+
+def format_size(size: int) -> str:
+    """Bytes as GLib writes them: decimal units, one digit, a no-break space before the unit."""
+    if size < 1000:
+        return f"{size} bytes" if size != 1 else "1 byte"
+    value = float(size)
+    for unit in ("kB", "MB", "GB", "TB"):
+        value /= 1000
+        if value < 1000 or unit == "TB":
+            break
+    return f"{value:.1f}\u00a0{unit}"

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""`systemctl`, `reboot`, `shutdown` and `poweroff`, as far as a host that reboots and runs a few units needs them."""
+
+from __future__ import annotations
+
+import sys
+
+from lab.simulators import power
+from lab.simulators.host import Host
+
+VERSION = "systemd 257 (257.7-1.lab)\n+PAM +AUDIT +SELINUX default-hierarchy=unified\n"
+UNKNOWN = 4
+INACTIVE = 3
+
+
+class Systemd:
+    """systemd of one node."""
+
+    def __init__(self, host: Host) -> None:
+        self.host = host
+
+    def request(self, kind: str, *, force: bool = False) -> int:
+        """An orderly reboot or poweroff; exit status as systemctl's."""
+        if self.host.fault("reboot-ignored") is not None:
+            self.host.journal.append("fault", fault="reboot-ignored", action="fire")
+            return 0
+        inhibited = self.host.fault("reboot-inhibited")
+        if inhibited is not None and not force:
+            who = inhibited["who"]
+            self.host.journal.append("fault", fault="reboot-inhibited", action="fire")
+            sys.stderr.write(
+                f'Operation inhibited by "{who}" (PID 812 "{who}", user root), reason is "{who} is running".\n'
+                "Please retry operation after closing inhibitors and logging out other users.\n"
+                "'systemd-inhibit' can be used to list active inhibitors.\n"
+                f"Alternatively, ignore inhibitors and users with 'systemctl {kind} -i'.\n"
+            )
+            return 1
+        power.request(self.host, kind)
+        return 0
+
+    def systemctl(self, argv: list[str]) -> int:
+        words = [word for word in argv if not word.startswith("-")]
+        options = {word for word in argv if word.startswith("-")}
+        if "--version" in options:
+            sys.stdout.write(VERSION)
+            return 0
+        verb, names = (words[0], words[1:]) if words else ("list-units", [])
+        force = bool(options & {"-i", "--ignore-inhibitors", "-f", "--force", "-ff", "--check-inhibitors=no"})
+        if verb in ("reboot", "poweroff", "halt"):
+            return self.request("reboot" if verb == "reboot" else "poweroff", force=force)
+        if verb == "soft-reboot":
+            sys.stderr.write("Call to SoftReboot failed: the lab does not simulate soft reboots\n")
+            return 1
+        if verb == "is-system-running":
+            return self._is_system_running()
+        from lab.simulators.units import Units
+
+        return Units(self.host).run(verb, names, options)
+
+    def _is_system_running(self) -> int:
+        state = "running" if power.read(self.host)["state"] == "up" else "stopping"
+        print(state)
+        return 0 if state == "running" else 1
+
+    def shutdown(self, argv: list[str]) -> int:
+        """`shutdown [-r|-h|-P] [now|+0]`: only an immediate one is simulated; -c has nothing to cancel."""
+        if "-c" in argv:
+            return 0
+        times = [word for word in argv if not word.startswith("-")]
+        if times and times[0] not in ("now", "+0", "0"):
+            sys.stderr.write(f"the lab's shutdown knows only `now`, not {times[0]}\n")
+            return 1
+        return self.request("reboot" if {"-r", "--reboot"} & set(argv) else "poweroff")
