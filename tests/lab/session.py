@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import resource
 import select
 import signal
 import subprocess
@@ -13,6 +14,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from lab.simulators.host import Host
 
 if TYPE_CHECKING:
     from lab.node import Node
@@ -47,7 +50,7 @@ def run(node: Node, command: str, *, user: str = "root", stdin: bytes | None = N
     """
     refuse_if_away(node, user)
     time.sleep(node.latency)
-    started = time.monotonic()
+    started, cpu_before = time.monotonic(), _cpu_of_children()
     fields: dict[str, Any] = {"rc": None, "tty": tty, "user": user, "command": command[:JOURNALED_COMMAND]}
     if stdin is not None:
         fields["stdin_bytes"] = len(stdin)
@@ -59,7 +62,8 @@ def run(node: Node, command: str, *, user: str = "root", stdin: bytes | None = N
         fields["lost"] = str(lost)
         raise
     finally:
-        node.journal.append("exec", seconds=round(time.monotonic() - started, 4), **fields)
+        seconds, cpu = time.monotonic() - started, _cpu_of_children() - cpu_before
+        node.journal.append("exec", seconds=round(seconds, 4), cpu=round(cpu, 4), **fields)
 
 
 def refuse_if_away(node: Node, user: str = "root") -> None:
@@ -75,8 +79,9 @@ def end_all(node_directory: Path) -> None:
     """Kill every command that runs on the node, as a shutdown does at its end and a power cut at once."""
     for record in _sessions(node_directory).glob("*"):
         if record.read_text() == _start_time(int(record.name)):
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(int(record.name), signal.SIGKILL)
+            for kill in (os.killpg, os.kill):  # the group is not there yet when the process has only just begun
+                with contextlib.suppress(ProcessLookupError):
+                    kill(int(record.name), signal.SIGKILL)
         record.unlink(missing_ok=True)
 
 
@@ -172,6 +177,7 @@ def _patience(deadline: float | None) -> float:
 
 def _raise_if_lost(node: Node, boot: str, deadline: float | None) -> None:
     if deadline is not None and time.monotonic() >= deadline:
+        Host(str(node.directory)).fire("connection-drops")
         raise ConnectionLost(f"client_loop: send disconnect: Broken pipe (connection to {node.name} dropped)")
     if not node.is_up() or _boot(node) != boot:
         raise ConnectionLost(f"Connection to {node.name} closed by remote host.")
@@ -185,4 +191,10 @@ def _exit_status(returncode: int) -> int:
 def _drop_after(node: Node) -> float | None:
     """Seconds after which the fault ``connection-drops`` cuts this command off; None when it does not."""
     fault = node.faults.get("connection-drops")
-    return None if fault is None else float(fault.get("after", 0.0))
+    return None if fault is None else float(fault["seconds"])
+
+
+def _cpu_of_children() -> float:
+    """CPU seconds of the children that have ended: the node's own work, which a benchmark takes off the controller's."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
