@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The files of an image's builds on the build host: logs, the pinned Containerfile, the lock."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ansible_collections.imagemode.nodes.plugins.module_utils._build.process import (
+    DeadlinePassed,
+    check_that_somebody_listens,
+)
+
+KEPT_LOGS = 10
+LOCK_POLL_SECONDS = 0.2
+
+
+@dataclass(frozen=True)
+class BuildFiles:
+    """`directory` belongs to one image and is only for its owner."""
+
+    directory: Path
+
+    @classmethod
+    def create(cls, work_dir: Path, slug: str) -> BuildFiles:
+        """Make the directory. Raises OSError."""
+        directory = work_dir / slug
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return cls(directory)
+
+    @property
+    def containerfile(self) -> Path:
+        """The Containerfile with every image pinned."""
+        return self.directory / "Containerfile"
+
+    @property
+    def empty_context(self) -> Path:
+        """The context of a build without one."""
+        return self.directory / "no-context"
+
+    @property
+    def no_ignore_file(self) -> Path:
+        """An ignore file that ignores nothing, so that an engine does not look for one by rules of its own."""
+        return self.directory / "no-ignore"
+
+    @property
+    def digest_file(self) -> Path:
+        """Where a push writes the digest."""
+        return self.directory / "digest"
+
+    @property
+    def ledger(self) -> Path:
+        """The list of images in local storage."""
+        return self.directory / "layers.json"
+
+    def prepare(self, containerfile: str) -> None:
+        """Write what the engine reads. Raises OSError."""
+        self.containerfile.write_text(containerfile, encoding="utf-8")
+        self.empty_context.mkdir(exist_ok=True)
+        self.no_ignore_file.write_text("")
+        with contextlib.suppress(FileNotFoundError):
+            self.digest_file.unlink()
+
+    def new_log(self, short_key: str) -> Path:
+        """A new log that only its owner can read; the oldest beyond ten are removed."""
+        for old in sorted(self.directory.glob("*.log"))[: -(KEPT_LOGS - 1)]:
+            with contextlib.suppress(OSError):
+                old.unlink()
+        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+        path = self.directory / f"{stamp}-{short_key}.log"
+        os.close(os.open(path, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600))
+        return path
+
+    @contextlib.contextmanager
+    def locked(self, timeout: float) -> Iterator[bool]:
+        """Hold the lock of this image; yields whether another build had it first. Raises DeadlinePassed."""
+        descriptor = os.open(self.directory / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        try:
+            yield _wait_for(descriptor, timeout)
+        finally:
+            os.close(descriptor)
+
+
+def _wait_for(descriptor: int, timeout: float) -> bool:
+    end = time.monotonic() + timeout
+    waited = False
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > end:
+                raise DeadlinePassed(f"another build of this image did not end within {timeout:.0f} s") from None
+            check_that_somebody_listens()
+            time.sleep(LOCK_POLL_SECONDS)
+            waited = True
+        else:
+            return waited

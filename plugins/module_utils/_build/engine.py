@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""buildah and podman: which of them is here, and how each wants to be called."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from ansible_collections.imagemode.nodes.plugins.module_utils._build.process import capture
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.build_failure import (
+    BuildError,
+    BuildFailure,
+    FailureCategory,
+)
+
+ANSWER_SECONDS = 120.0
+RUNTIMES = ("crun", "runc", "runsc", "kata-runtime")
+
+
+class EngineName(str, Enum):
+    """The engines in the order of preference."""
+
+    BUILDAH = "buildah"
+    PODMAN = "podman"
+
+
+def require_tool(name: str) -> str:
+    """The path of a tool. Raises BuildError with the command that installs it."""
+    path = shutil.which(name)
+    if path is None:
+        raise BuildError(
+            BuildFailure(
+                FailureCategory.ENGINE,
+                f"{name} is not installed on the build host. Install it: {install_command([name])}",
+            )
+        )
+    return path
+
+
+def install_command(packages: Sequence[str], os_release: Path = Path("/etc/os-release")) -> str:
+    """The command that installs packages on this host, by its os-release."""
+    try:
+        text = os_release.read_text()
+    except OSError:
+        text = ""
+    names = set(re.findall(r"[a-z]+", " ".join(re.findall(r"^ID(?:_LIKE)?=(.*)$", text, re.MULTILINE))))
+    joined = " ".join(packages)
+    if Path("/run/ostree-booted").exists():
+        return f"use a container or another build host; or sudo rpm-ostree install {joined}"
+    if names & {"debian", "ubuntu"}:
+        return f"sudo apt-get install {joined}"
+    if names & {"suse", "opensuse", "sles"}:
+        return f"sudo zypper install {joined}"
+    return f"sudo dnf install {joined}"
+
+
+@dataclass(frozen=True)
+class BuildCall:
+    """What an engine is asked to build. `ignore_file` may be empty; `timestamp` is in seconds since 1970."""
+
+    containerfile: Path
+    context: Path
+    ignore_file: Path
+    build_args: Mapping[str, str]
+    labels: Mapping[str, str]
+    tags: tuple[str, ...]
+    timestamp: int
+    isolation: str | None
+    use_cache: bool
+    registry_options: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Engine:
+    """An installed engine. The two take the same build and push options, as podman builds with buildah's code."""
+
+    name: EngineName
+    path: str
+
+    @classmethod
+    def find(cls, wanted: str) -> Engine:
+        """The engine `buildah` or `podman`, or for `auto` the first that is installed. Raises BuildError."""
+        if wanted != "auto":
+            return cls(EngineName(wanted), require_tool(wanted))
+        for name in EngineName:
+            path = shutil.which(name.value)
+            if path is not None:
+                return cls(name, path)
+        raise BuildError(
+            BuildFailure(
+                FailureCategory.ENGINE,
+                "Neither buildah nor podman is installed on the build host. Install one: "
+                f"{install_command(['buildah', 'skopeo'])}",
+            )
+        )
+
+    def version(self) -> tuple[int, ...]:
+        """The version as numbers; empty where the engine does not tell."""
+        found = re.search(r"version (\d+)\.(\d+)", capture([self.path, "--version"], ANSWER_SECONDS).output)
+        return tuple(int(number) for number in found.groups()) if found else ()
+
+    def build_argv(self, call: BuildCall) -> list[str]:
+        """The command that builds. It prints `STEP` lines and ends with the id of the image."""
+        argv = [self.path, "build", "--layers", "--force-rm", f"--timestamp={call.timestamp}"]
+        if not call.use_cache:
+            argv.append("--no-cache")
+        if call.isolation:
+            argv.append(f"--isolation={call.isolation}")
+        argv.extend(call.registry_options)
+        argv.extend(f"--build-arg={name}={value}" for name, value in sorted(call.build_args.items()))
+        argv.extend(f"--label={name}={value}" for name, value in sorted(call.labels.items()))
+        argv.extend(f"--tag={tag}" for tag in call.tags)
+        return [*argv, f"--ignorefile={call.ignore_file}", f"--file={call.containerfile}", str(call.context)]
+
+    def push_argv(self, local: str, target: str, digest_file: Path, registry_options: Sequence[str]) -> list[str]:
+        """The command that pushes. Its debug output is the only one that says which layers were already there."""
+        options = [*registry_options, f"--digestfile={digest_file}"]
+        return [self.path, "--log-level=debug", "push", *options, local, f"docker://{target}"]
+
+    def remove_argv(self, image: str) -> list[str]:
+        """The command that removes a local image, or one of its names."""
+        return [self.path, "rmi", image]
+
+    def local_labels(self, image: str) -> dict[str, str] | None:
+        """The labels of an image in local storage; None where there is no such image."""
+        name = "{{json .OCIv1.Config.Labels}}" if self.name is EngineName.BUILDAH else "{{json .Labels}}"
+        done = capture([self.path, "inspect", "--type=image", f"--format={name}", image], ANSWER_SECONDS)
+        if done.exit_code != 0:
+            return None
+        found = json.loads(done.output) or {}
+        return {str(label): str(value) for label, value in found.items()}
+
+
+def choose_isolation(wanted: str) -> str | None:
+    """The isolation to ask for, None for the engine's own choice.
+
+    `auto` picks chroot where the engine's default cannot work: without an OCI runtime, or inside a container.
+    """
+    if wanted != "auto":
+        return wanted
+    if os.environ.get("BUILDAH_ISOLATION"):
+        return None
+    in_container = any(Path(marker).exists() for marker in ("/run/.containerenv", "/.dockerenv"))
+    has_runtime = any(shutil.which(runtime) for runtime in RUNTIMES)
+    return "chroot" if in_container or not has_runtime else None

@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Runs the container tools: with a deadline, in a process group of their own, and ended with whoever waits for them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+GRACE_SECONDS = 10.0
+CHUNK = 65536
+NOBODY_LISTENS_CHECK_SECONDS = 1.0
+
+
+class Interrupted(Exception):
+    """A signal, or nobody is left to read the result."""
+
+
+class DeadlinePassed(Exception):
+    """The tool ran longer than it may; it has been ended."""
+
+
+@dataclass(frozen=True)
+class Completed:
+    """A finished command. Output is text; bytes that are not UTF-8 survive as surrogate escapes."""
+
+    argv: tuple[str, ...]
+    exit_code: int
+    output: str
+    errors: str
+
+
+def tool_environment() -> dict[str, str]:
+    """The environment of the tools: messages in English, and no clock setting that contradicts `--timestamp`."""
+    environment = {**os.environ, "LC_ALL": "C.UTF-8"}
+    environment.pop("SOURCE_DATE_EPOCH", None)
+    return environment
+
+
+def capture(argv: Sequence[str], timeout: float) -> Completed:
+    """Run a short command to its end. Raises DeadlinePassed after `timeout` seconds, and Interrupted."""
+    with _started(argv, subprocess.PIPE) as process:
+        try:
+            output, errors = process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            raise DeadlinePassed(f"{argv[0]} did not answer within {timeout:.0f} s") from None
+    return Completed(tuple(argv), process.returncode, _text(output), _text(errors))
+
+
+def stream(argv: Sequence[str], log: Path, timeout: float, on_line: Callable[[str], bool] | None = None) -> int:
+    """Run a long command, both its streams appended to `log`, and return its exit code.
+
+    `on_line` sees every line and says whether it belongs into the log. Raises DeadlinePassed and Interrupted; the
+    command and all its children have ended then.
+    """
+    end = time.monotonic() + timeout
+    with log.open("ab", buffering=0) as file, _started(argv, subprocess.STDOUT) as process:
+        if process.stdout is None:
+            raise ValueError("the command has no output pipe")
+        for line in _lines(process.stdout.fileno(), end, timeout, argv[0]):
+            if on_line is None or on_line(_text(line).rstrip("\r\n")):
+                file.write(line)
+        try:
+            return process.wait(max(0.0, end - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            raise DeadlinePassed(f"{argv[0]} did not end within {timeout:.0f} s") from None
+
+
+@contextlib.contextmanager
+def ending_on_signals() -> Iterator[None]:
+    """Turn SIGTERM, SIGINT and SIGHUP into Interrupted, so that everything is cleaned up on the way out."""
+
+    def interrupt(number: int, _frame: FrameType | None) -> None:
+        raise Interrupted(f"ended by {signal.Signals(number).name}")
+
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    before = {number: signal.signal(number, interrupt) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def check_that_somebody_listens() -> None:
+    """Raise Interrupted when the reader of our standard output is gone.
+
+    A controller that is killed leaves its modules running: a closed pipe is how they can tell.
+    """
+    poll = select.poll()
+    poll.register(1, 0)
+    if any(event & (select.POLLERR | select.POLLHUP) for _fd, event in poll.poll(0)):
+        raise Interrupted("the controller that started this build is gone")
+
+
+@contextlib.contextmanager
+def _started(argv: Sequence[str], errors: int) -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen(
+        list(argv),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=errors,
+        env=tool_environment(),
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        _end(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End what still runs of the process group: politely first, so that the engine removes its working container."""
+    if process.poll() is None:
+        for number, seconds in ((signal.SIGTERM, GRACE_SECONDS), (signal.SIGKILL, GRACE_SECONDS)):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, number)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(seconds)
+                break
+    for pipe in (process.stdout, process.stderr):
+        if pipe is not None:
+            pipe.close()
+
+
+def _lines(descriptor: int, end: float, timeout: float, name: str) -> Iterator[bytes]:
+    pending = b""
+    while True:
+        left = end - time.monotonic()
+        if left <= 0:
+            raise DeadlinePassed(f"{name} did not end within {timeout:.0f} s")
+        ready, _write, _error = select.select([descriptor], [], [], min(left, NOBODY_LISTENS_CHECK_SECONDS))
+        check_that_somebody_listens()
+        if not ready:
+            continue
+        chunk = os.read(descriptor, CHUNK)
+        if not chunk:
+            break
+        *complete, pending = (pending + chunk).split(b"\n")
+        for line in complete:
+            yield line + b"\n"
+    if pending:
+        yield pending + b"\n"
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "surrogateescape")

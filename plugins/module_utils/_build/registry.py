@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A registry as the build sees it, through skopeo: resolve, read labels, copy a tag."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ansible_collections.imagemode.nodes.plugins.module_utils._build.engine import require_tool
+from ansible_collections.imagemode.nodes.plugins.module_utils._build.process import DeadlinePassed, capture
+from ansible_collections.imagemode.nodes.plugins.module_utils._build.resolved_image import (
+    ResolvedImage,
+    UnknownManifest,
+    native_platform,
+)
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.build_failure import (
+    BuildError,
+    BuildFailure,
+    FailureCategory,
+    RegistryTrouble,
+    registry_failure,
+    registry_trouble,
+)
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.image_reference import ImageReference
+
+ANSWER_SECONDS = 60.0
+COPY_SECONDS = 3600.0
+RETRY_DELAYS = (1.0, 3.0)  # seconds before the second and the third attempt; nothing else is retried
+
+
+@dataclass(frozen=True)
+class RegistryAccess:
+    """How to reach registries. `validate_certs` None leaves it to the host's registries.conf."""
+
+    authfile: str | None = None
+    validate_certs: bool | None = None
+
+    def options(self, prefix: str = "") -> list[str]:
+        """The options of a container tool; `prefix` is `src-` or `dest-` where it knows two registries."""
+        found = []
+        if self.authfile is not None:
+            found.append(f"--{prefix}authfile={self.authfile}")
+        if self.validate_certs is not None:
+            found.append(f"--{prefix}tls-verify={str(self.validate_certs).lower()}")
+        return found
+
+
+@dataclass(frozen=True)
+class ImageConfiguration:
+    """The configuration of one manifest. `created` is RFC 3339 text or None; `diff_ids` one per layer."""
+
+    platform: str
+    labels: dict[str, str]
+    created: str | None
+    diff_ids: tuple[str, ...]
+
+
+@dataclass
+class Registry:
+    """Asks registries through skopeo. `category` is what a failure counts as."""
+
+    access: RegistryAccess
+    skopeo: str = field(default_factory=lambda: require_tool("skopeo"))
+
+    def resolve(self, reference: ImageReference, category: FailureCategory = FailureCategory.REGISTRY) -> ResolvedImage:
+        """What the reference stands for now. Raises BuildError."""
+        found = self.find(reference, category)
+        if isinstance(found, BuildFailure):
+            raise BuildError(found)
+        return found
+
+    def resolve_if_there(self, reference: ImageReference) -> ResolvedImage | None:
+        """The same, or None where the registry says that there is no such image. Raises BuildError for all else."""
+        found = self.find(reference, FailureCategory.REGISTRY)
+        if not isinstance(found, BuildFailure):
+            return found
+        if registry_trouble("\n".join(found.excerpt)) is RegistryTrouble.MISSING:
+            return None
+        raise BuildError(found)
+
+    def find(self, reference: ImageReference, category: FailureCategory) -> ResolvedImage | BuildFailure:
+        """What the reference stands for, or why that cannot be told."""
+        output = self._ask(
+            ["inspect", "--raw", *self.access.options(), _url(reference)], "resolve", reference, category
+        )
+        if isinstance(output, BuildFailure):
+            return output
+        try:
+            return ResolvedImage.parse(output.encode("utf-8", "surrogateescape"))
+        except UnknownManifest as error:
+            return BuildFailure(category, f"{reference} cannot be used: {error}.")
+
+    def configuration(self, reference: ImageReference, image: ResolvedImage) -> ImageConfiguration:
+        """The configuration of the image, of this machine's platform where it has several. Raises BuildError."""
+        digest = image.digest
+        if image.is_index:
+            if not image.platforms:
+                raise BuildError(BuildFailure(FailureCategory.REGISTRY, f"{reference} is an index without any image."))
+            digest = image.platforms.get(native_platform()) or next(iter(image.platforms.values()))
+        pinned = reference.with_digest(digest)
+        argv = ["inspect", "--config", *self.access.options(), _url(pinned)]
+        output = self._ask(argv, "read the configuration of", pinned, FailureCategory.REGISTRY)
+        if isinstance(output, BuildFailure):
+            raise BuildError(output)
+        return _configuration(json.loads(output))
+
+    def copy_argv(self, source: ImageReference, target: ImageReference) -> list[str]:
+        """The command that gives an image in a registry another tag, byte for byte."""
+        options = [*self.access.options("src-"), *self.access.options("dest-")]
+        return [self.skopeo, "copy", "--all", "--preserve-digests", *options, _url(source), _url(target)]
+
+    def copy(self, argv: Sequence[str], target: ImageReference) -> None:
+        """Run `copy_argv`. Raises BuildError of category push."""
+        output = self._ask(argv[1:], "push", target, FailureCategory.PUSH, COPY_SECONDS)
+        if isinstance(output, BuildFailure):
+            raise BuildError(output)
+
+    def _ask(
+        self,
+        arguments: Sequence[str],
+        action: str,
+        reference: ImageReference,
+        category: FailureCategory,
+        timeout: float = ANSWER_SECONDS,
+    ) -> str | BuildFailure:
+        failure = None
+        for delay in (0.0, *RETRY_DELAYS):
+            time.sleep(delay)
+            try:
+                done = capture([self.skopeo, *arguments], timeout)
+            except DeadlinePassed as error:
+                said = str(error)
+            else:
+                if done.exit_code == 0:
+                    return done.output
+                said = done.errors or done.output
+            failure = registry_failure(category, action, str(reference), said, self.access.authfile)
+            if not failure.retryable:
+                return failure
+        return failure or BuildFailure(category, f"{reference} was never asked for.")
+
+
+def _url(reference: ImageReference) -> str:
+    return f"docker://{reference.pull_text}"
+
+
+def _configuration(document: dict[str, Any]) -> ImageConfiguration:
+    parts = (document.get("os"), document.get("architecture"), document.get("variant"))
+    labels = (document.get("config") or {}).get("Labels") or {}
+    return ImageConfiguration(
+        platform="/".join(str(part) for part in parts if part),
+        labels={str(name): str(value) for name, value in labels.items()},
+        created=document.get("created"),
+        diff_ids=tuple(str(digest) for digest in (document.get("rootfs") or {}).get("diff_ids") or ()),
+    )

@@ -1,0 +1,312 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What went wrong in an image build, as data: the category, the user's line, and whether trying again can help."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import Any
+
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.containerfile import Containerfile, Instruction
+
+EXCERPT_LINES = 20
+EXCERPT_WIDTH = 400
+
+
+class FailureCategory(str, Enum):
+    """Where the cause lies, which decides who has to act."""
+
+    INPUT = "input"
+    BASE_PULL = "base_pull"
+    DEPENDENCY = "dependency"
+    STEP = "step"
+    LINT = "lint"
+    PUSH = "push"
+    REGISTRY = "registry"
+    DISK = "disk"
+    ENGINE = "engine"
+
+
+@dataclass(frozen=True)
+class BuildFailure:
+    """A failure. `line` counts in the user's own Containerfile; `log` is the path of the whole output."""
+
+    category: FailureCategory
+    message: str
+    step: str | None = None
+    line: int | None = None
+    excerpt: tuple[str, ...] = ()
+    log: str | None = None
+    retryable: bool = False
+
+    def with_log(self, log: str) -> BuildFailure:
+        """The same failure, naming the file with the whole output."""
+        return replace(self, log=log)
+
+    def as_result(self) -> dict[str, Any]:
+        """The failure as a module returns it."""
+        return {
+            "category": self.category.value,
+            "message": self.message,
+            "step": self.step,
+            "line": self.line,
+            "excerpt": list(self.excerpt),
+            "log": self.log,
+            "retryable": self.retryable,
+        }
+
+
+class BuildError(Exception):
+    """Ends a build; carries the failure."""
+
+    def __init__(self, failure: BuildFailure) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+
+
+class RegistryTrouble(str, Enum):
+    """What a registry, or the way to it, has against a request."""
+
+    MISSING = "missing"
+    UNAUTHORIZED = "unauthorized"
+    DENIED = "denied"
+    PLAIN_HTTP = "plain_http"
+    CERTIFICATE = "certificate"
+    UNREACHABLE = "unreachable"
+    BUSY = "busy"
+    OTHER = "other"
+
+
+# Looked for in order in what skopeo, buildah and podman print (containers/image); the first that is there counts.
+_REGISTRY_TEXTS = (
+    (RegistryTrouble.PLAIN_HTTP, r"server gave HTTP response to HTTPS client"),
+    (
+        RegistryTrouble.CERTIFICATE,
+        r"x509:|tls: failed to verify|certificate signed by unknown authority|tls: .*certificate",
+    ),
+    (
+        RegistryTrouble.BUSY,
+        r"toomanyrequests|too many requests|429|50[0234] |HTTP status: 50[0234]|Service Unavailable",
+    ),
+    (RegistryTrouble.DENIED, r"requested access to the resource is denied|\bdenied\b|403 \(Forbidden\)|403 Forbidden"),
+    (RegistryTrouble.UNAUTHORIZED, r"unauthorized|authentication required|invalid username/password|401"),
+    (
+        RegistryTrouble.MISSING,
+        r"manifest unknown|name unknown|repository name not known|NAME_UNKNOWN|404 \(Not Found\)|not found",
+    ),
+    (
+        RegistryTrouble.UNREACHABLE,
+        r"connection refused|no such host|i/o timeout|connection reset|unexpected EOF|: EOF|TLS handshake timeout|"
+        r"no route to host|network is unreachable|context deadline exceeded|server misbehaving|connection timed out|"
+        r"did not answer within",
+    ),
+)
+_RETRYABLE = frozenset((RegistryTrouble.UNREACHABLE, RegistryTrouble.BUSY))
+
+
+def registry_trouble(text: str) -> RegistryTrouble:
+    """Which trouble the output of a container tool tells of."""
+    for trouble, pattern in _REGISTRY_TEXTS:
+        if re.search(pattern, text, re.IGNORECASE):
+            return trouble
+    return RegistryTrouble.OTHER
+
+
+def registry_failure(
+    category: FailureCategory, action: str, image: str, output: str, authfile: str | None
+) -> BuildFailure:
+    """The failure of a request about `image`; `action` completes "Could not …"."""
+    trouble = registry_trouble(output)
+    host = image.partition("/")[0]
+    if trouble is RegistryTrouble.MISSING:
+        advice = f"The registry answers, but has no {image}: check the spelling of the repository and the tag."
+    elif trouble is RegistryTrouble.UNAUTHORIZED:
+        source = f"the credentials in {authfile}" if authfile else "no credentials of its own"
+        advice = (
+            f"The registry {host} wants a login, and {source} did not satisfy it. Point the option authfile to a file made with "
+            f"`skopeo login --authfile FILE {host}`."
+        )
+    elif trouble is RegistryTrouble.DENIED:
+        advice = (
+            f"The registry {host} refuses this account: it has no permission for {image}, or the repository does not exist. "
+            "Check the permissions of the account in the option authfile."
+        )
+    elif trouble is RegistryTrouble.PLAIN_HTTP:
+        advice = (
+            f"The registry {host} talks plain HTTP where HTTPS was wanted. Set validate_certs to false for a registry on a "
+            "trusted network, or give it a certificate."
+        )
+    elif trouble is RegistryTrouble.CERTIFICATE:
+        advice = (
+            f"The certificate of {host} is not trusted here. Put its CA into /etc/containers/certs.d/{host}/ca.crt "
+            "on the host that runs this module."
+        )
+    elif trouble is RegistryTrouble.UNREACHABLE:
+        advice = (
+            f"The registry {host} cannot be reached: check its name, that it runs, and the network and proxy settings."
+        )
+        if host == "localhost" and ":" not in host:
+            advice += " An image in local storage cannot be pinned to a digest: push it to a registry first."
+    elif trouble is RegistryTrouble.BUSY:
+        advice = f"The registry {host} is overloaded or limits requests. Run again later."
+    else:
+        advice = "What the tool said is in the excerpt."
+    said = excerpt(output.splitlines())
+    detail = f" It said: {_cause(said)}" if said else ""
+    return BuildFailure(
+        category, f"Could not {action} {image}. {advice}{detail}", excerpt=said, retryable=trouble in _RETRYABLE
+    )
+
+
+def _cause(lines: Sequence[str]) -> str:
+    """The last line without the decoration of the tool's logger."""
+    match = re.search(r'level=fatal msg="(.*)"\Z', lines[-1])
+    return match.group(1).replace('\\"', '"') if match else lines[-1]
+
+
+def excerpt(lines: Sequence[str]) -> tuple[str, ...]:
+    """The last lines that say something, each cut to a width that a terminal can take."""
+    return tuple(line.rstrip()[:EXCERPT_WIDTH] for line in lines if line.strip())[-EXCERPT_LINES:]
+
+
+@dataclass(frozen=True)
+class ReachedStep:
+    """The last step that an engine announced: its stage and number from 1, and the text as the engine prints it."""
+
+    stage: int
+    number: int
+    text: str
+
+
+_STEP = re.compile(r"(?:\[(\d+)/\d+\] )?STEP (\d+)(?:/\d+)?: (.*)\Z")
+_FAILED_STEP = re.compile(r'building at STEP "(.*?)": ', re.DOTALL)
+_EXIT_STATUS = re.compile(r"exit status (\d+)")
+_DISK = re.compile(r"no space left on device|disk quota exceeded", re.IGNORECASE)
+_ENGINE = re.compile(
+    r"exec: no command|did not get container create message|runtime .*not found|OCI runtime .*not found|"
+    r"could not find .*runtime|unshare.*operation not permitted|no subuid ranges|error creating overlay mount|"
+    r"kernel does not support overlay|cannot set up namespace|newuidmap|unknown flag",
+    re.IGNORECASE,
+)
+_DEPENDENCY = re.compile(
+    r"no match for argument|unable to find a match|nothing provides|no package .* available|unable to locate package|"
+    r"unmet dependencies|no such package|no matching distribution found|could not find a version that satisfies|"
+    r"no providers for|failed to download metadata|cannot download repomd|all mirrors were tried|"
+    r"could not resolve host|temporary failure in name resolution|temporary failure resolving|failed to fetch|curl error|curl: \(",
+    re.IGNORECASE,
+)
+_DEPENDENCY_NETWORK = re.compile(
+    r"could not resolve host|temporary failure|failed to download metadata|cannot download repomd|all mirrors were tried|"
+    r"curl error|curl: \((?:6|7|28|35|52|56)\)|timed out",
+    re.IGNORECASE,
+)
+_LINT = re.compile(r"\bbootc\s+container\s+lint\b")
+
+
+def last_step(lines: Sequence[str]) -> ReachedStep | None:
+    """The last step that the output announces; None before the first."""
+    for line in reversed(lines):
+        found = _STEP.match(line.strip())
+        if found:
+            return ReachedStep(int(found.group(1) or 1), int(found.group(2)), found.group(3))
+    return None
+
+
+def build_failure(
+    containerfile: Containerfile, lines: Sequence[str], exit_code: int, image: str, authfile: str | None
+) -> BuildFailure:
+    """Why an engine's build failed, from its output and exit code.
+
+    `image` is the base that was pulled, for the message about a pull that failed.
+    """
+    reached = last_step(lines)
+    instruction = _instruction(containerfile, reached)
+    text = "\n".join(lines[-60:])
+    step = str(instruction) if instruction else (reached.text if reached else None)
+    where = f" at line {instruction.line} of the Containerfile" if instruction else ""
+    shown = excerpt([line for line in lines if not _STEP.match(line.strip())])
+    located = BuildFailure(
+        FailureCategory.STEP, "", step=step, line=instruction.line if instruction else None, excerpt=shown
+    )
+    if _DISK.search(text):
+        return replace(
+            located,
+            category=FailureCategory.DISK,
+            message=f"The disk of the build host is full{where}. Free space in the container storage "
+            "(`buildah rmi --prune`), then run again.",
+        )
+    errors = "\n".join(
+        line for line in lines[-10:] if "Error" in line or "error" in line or line.startswith("subprocess")
+    )
+    if _ENGINE.search(errors) and "exit status 127" not in errors:
+        return replace(
+            located,
+            category=FailureCategory.ENGINE,
+            message=f"The build engine cannot run steps here{where}: {shown[-1] if shown else 'no output'} "
+            "Inside a container, or without runc or crun, set isolation to chroot.",
+        )
+    if reached is None or reached.text.startswith("FROM") or _pull_failed(errors):
+        named = instruction.words[0] if instruction and instruction.keyword == "FROM" else image
+        pull = registry_failure(FailureCategory.BASE_PULL, "pull", image or named, errors or text, authfile)
+        if registry_trouble(errors or text) is not RegistryTrouble.OTHER:
+            return replace(pull, step=step, line=located.line, excerpt=shown)
+        return replace(
+            located,
+            category=FailureCategory.ENGINE if reached is None else FailureCategory.BASE_PULL,
+            message=f"The build failed before its first step{where}: {shown[-1] if shown else 'no output'}",
+        )
+    return _step_failure(located, step or reached.text, where, text, errors, exit_code)
+
+
+def _step_failure(located: BuildFailure, step: str, where: str, text: str, errors: str, exit_code: int) -> BuildFailure:
+    status = _EXIT_STATUS.search(errors)
+    ended = f"exited with status {status.group(1)}" if status else f"failed (engine exit code {exit_code})"
+    said = _last_words(located.excerpt)
+    if _LINT.search(step):
+        return replace(
+            located,
+            category=FailureCategory.LINT,
+            message=f"bootc container lint found something that a host could not boot or keep{where}. {said}",
+        )
+    message = f"The step `{step[:200]}`{where} {ended}. {said}"
+    if step.upper().startswith("RUN") and _DEPENDENCY.search(text):
+        return replace(
+            located,
+            category=FailureCategory.DEPENDENCY,
+            message=f"{message} A package, or the repository it comes from, could not be had.",
+            retryable=bool(_DEPENDENCY_NETWORK.search(text)),
+        )
+    return replace(located, message=message)
+
+
+def _last_words(shown: Sequence[str]) -> str:
+    """The last line that the step itself printed, or what the engine says about it."""
+    own = [line for line in shown if not line.startswith(("Error:", "subprocess exited", "error building"))]
+    if own:
+        return f"Its last words: {own[-1]}"
+    return shown[-1] if shown else "It printed nothing."
+
+
+def _pull_failed(errors: str) -> bool:
+    return bool(
+        re.search(r"initializing source docker://|unable to pull|reading manifest|pinging container registry", errors)
+    )
+
+
+def _instruction(containerfile: Containerfile, reached: ReachedStep | None) -> Instruction | None:
+    """The user's instruction behind a step.
+
+    The count is trusted where the keyword agrees; a base with ONBUILD triggers shifts it, then the text decides.
+    """
+    if reached is None:
+        return None
+    keyword = reached.text.split(" ", 1)[0].upper()
+    counted = containerfile.instruction_of_step(reached.stage, reached.number)
+    if counted is not None and counted.keyword == keyword:
+        return counted
+    stages = containerfile.stages
+    steps = stages[reached.stage - 1].steps if reached.stage <= len(stages) else ()
+    wanted = "".join(reached.text.split())
+    return next((step for step in steps if "".join(str(step).split()) == wanted), None)

@@ -1,0 +1,493 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Containerfiles: parsed with line numbers, checked before anything is pulled, and pinned to image digests."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.image_reference import (
+    ImageReference,
+    InvalidReference,
+)
+
+KEYWORDS = (
+    *("ADD", "ARG", "CMD", "COPY", "ENTRYPOINT", "ENV", "EXPOSE", "FROM", "HEALTHCHECK", "LABEL", "MAINTAINER"),
+    *("ONBUILD", "RUN", "SHELL", "STOPSIGNAL", "USER", "VOLUME", "WORKDIR"),
+)
+SCRATCH = "scratch"
+
+# Build arguments that every engine knows without a declaration.
+PREDEFINED_ARGUMENTS = frozenset(
+    name
+    for upper in ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
+    for name in (upper, upper.lower())
+)
+
+_ESCAPE_DIRECTIVE = re.compile(r"#\s*escape\s*=\s*(\S)\s*\Z", re.IGNORECASE)
+_DIRECTIVE = re.compile(r"#\s*[A-Za-z]+\s*=")
+_HEREDOC = re.compile(r"(?:^|\s)\d*<<(-?)(['\"]?)([A-Za-z_][A-Za-z0-9_]*)\2(?=\s|$)")
+_VARIABLE = re.compile(r"\\\$|\$(?:(\w+)|\{(\w+)(?:(:?[-+])([^}]*))?\})")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+_FLAG = re.compile(r"--[a-z][a-z-]*(?:=\S*)?(?=\s|\Z)")
+
+
+class InvalidContainerfile(ValueError):
+    """The text is not a Containerfile. `line` is the line in the user's own numbering, None for the whole file."""
+
+    def __init__(self, message: str, line: int | None = None, step: str | None = None) -> None:
+        super().__init__(message)
+        self.line = line
+        self.step = step
+
+
+@dataclass(frozen=True)
+class Instruction:
+    """One instruction. `line` and `last_line` count from 1; `arguments` is joined to one line, without the flags."""
+
+    keyword: str
+    flags: tuple[str, ...]
+    arguments: str
+    line: int
+    last_line: int
+    heredoc: bool = False
+
+    def flag(self, name: str) -> str | None:
+        """The value of `--name=value`, or None."""
+        prefix = f"--{name}="
+        return next((flag[len(prefix) :] for flag in self.flags if flag.startswith(prefix)), None)
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The arguments as a list, in either of the two forms an instruction can have."""
+        if self.arguments.startswith("["):
+            try:
+                parsed = json.loads(self.arguments)
+            except ValueError:
+                return tuple(self.arguments.split())
+            if isinstance(parsed, list) and all(isinstance(word, str) for word in parsed):
+                return tuple(parsed)
+        return tuple(self.arguments.split())
+
+    def __str__(self) -> str:
+        return " ".join((self.keyword, *self.flags, self.arguments)).strip()
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A build stage: its FROM, None where the file has none and the base is put before it, and what follows."""
+
+    origin: Instruction | None
+    name: str | None
+    steps: tuple[Instruction, ...]
+
+
+@dataclass(frozen=True)
+class Containerfile:
+    """A parsed Containerfile. `lines` is the text as the user wrote it."""
+
+    lines: tuple[str, ...]
+    instructions: tuple[Instruction, ...]
+
+    @classmethod
+    def parse(cls, text: str) -> Containerfile:
+        """Parse and check the text. Raises InvalidContainerfile with the line of the first mistake."""
+        lines = tuple(text.splitlines())
+        instructions = tuple(_Reader(lines).instructions())
+        if not instructions:
+            raise InvalidContainerfile(
+                "The Containerfile has no instruction. It needs at least one, such as RUN or COPY."
+            )
+        for instruction in instructions:
+            _check(instruction)
+        _check_order(instructions)
+        return cls(lines, instructions)
+
+    @property
+    def has_from(self) -> bool:
+        """Whether the text names what it builds on."""
+        return any(instruction.keyword == "FROM" for instruction in self.instructions)
+
+    @property
+    def global_arguments(self) -> tuple[Instruction, ...]:
+        """The ARG instructions before the first FROM; empty where there is no FROM."""
+        if not self.has_from:
+            return ()
+        first = next(index for index, found in enumerate(self.instructions) if found.keyword == "FROM")
+        return self.instructions[:first]
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """The stages in order; one without origin where the text has no FROM."""
+        if not self.has_from:
+            return (Stage(None, None, self.instructions),)
+        stages = []
+        starts = [index for index, found in enumerate(self.instructions) if found.keyword == "FROM"]
+        for start, end in zip(starts, (*starts[1:], len(self.instructions))):
+            origin = self.instructions[start]
+            words = origin.words
+            stages.append(Stage(origin, words[2] if len(words) == 3 else None, self.instructions[start + 1 : end]))
+        return tuple(stages)
+
+    @property
+    def uses_heredoc(self) -> bool:
+        """Whether an instruction carries a here-document, which needs buildah 1.33 or podman 4.9 and newer."""
+        return any(instruction.heredoc for instruction in self.instructions)
+
+    def declared_arguments(self) -> frozenset[str]:
+        """The names that ARG instructions declare anywhere."""
+        return frozenset(
+            word.partition("=")[0]
+            for instruction in self.instructions
+            if instruction.keyword == "ARG"
+            for word in instruction.words
+        )
+
+    def needs_context(self) -> Instruction | None:
+        """The first instruction that takes files from the context directory, or None."""
+        for instruction in self.instructions:
+            if instruction.keyword not in ("COPY", "ADD") or instruction.flag("from") is not None:
+                continue
+            if any(not _is_remote(source) and not source.startswith("<<") for source in instruction.words[:-1]):
+                return instruction
+        return None
+
+    def instruction_of_step(self, stage: int, step: int) -> Instruction | None:
+        """The instruction behind `[stage/n] STEP step/m` of an engine's output, both counted from 1; None if unknown.
+
+        FROM is step 1 of its stage, arguments before the first FROM are not counted (seen with buildah 1.28).
+        """
+        stages = self.stages
+        if not 1 <= stage <= len(stages):
+            return None
+        chosen = stages[stage - 1]
+        if step == 1:
+            return chosen.origin
+        return chosen.steps[step - 2] if 2 <= step <= len(chosen.steps) + 1 else None
+
+
+class _Reader:
+    """Joins physical lines to instructions: continuations, comments between them, here-documents."""
+
+    def __init__(self, lines: tuple[str, ...]) -> None:
+        self._lines = lines
+        self._escape = _escape_character(lines)
+
+    def instructions(self) -> list[Instruction]:
+        found = []
+        position = 0
+        while position < len(self._lines):
+            stripped = self._lines[position].strip().lstrip("\ufeff")
+            if not stripped or stripped.startswith("#"):
+                position += 1
+                continue
+            instruction, position = self._instruction(position)
+            found.append(instruction)
+        return found
+
+    def _instruction(self, start: int) -> tuple[Instruction, int]:
+        text, end = self._joined(start)
+        head, _blank, rest = text.strip().partition(" ")
+        keyword = head.split("\t")[0].upper()
+        rest = text.strip()[len(keyword) :].strip()
+        if keyword not in KEYWORDS:
+            raise InvalidContainerfile(_unknown(head, start + 1), start + 1, text.strip())
+        flags = []
+        if keyword in ("ADD", "COPY", "FROM", "RUN", "HEALTHCHECK"):
+            while True:
+                flag = _FLAG.match(rest)
+                if flag is None:
+                    break
+                flags.append(flag.group())
+                rest = rest[flag.end() :].strip()
+        heredoc = False
+        if keyword in ("RUN", "COPY", "ADD"):
+            for dash, _quote, word in _HEREDOC.findall(rest):
+                heredoc = True
+                end = self._end_of_heredoc(word, bool(dash), start, end)
+        return Instruction(keyword, tuple(flags), rest, start + 1, end, heredoc), end
+
+    def _joined(self, start: int) -> tuple[str, int]:
+        """The instruction's text and the index of the line after it."""
+        parts = []
+        position = start
+        while position < len(self._lines):
+            line = self._lines[position].lstrip("\ufeff")
+            position += 1
+            if position - 1 > start and (not line.strip() or line.lstrip().startswith("#")):
+                continue
+            body = line.rstrip()
+            if not body.endswith(self._escape):
+                parts.append(body)
+                break
+            parts.append(body[: -len(self._escape)])
+        return "".join(parts), position
+
+    def _end_of_heredoc(self, word: str, strip_tabs: bool, start: int, position: int) -> int:
+        for index in range(position, len(self._lines)):
+            line = self._lines[index]
+            if (line.lstrip("\t") if strip_tabs else line) == word:
+                return index + 1
+        raise InvalidContainerfile(
+            f"Line {start + 1}: the here-document <<{word} is never ended. A line must hold {word} alone.",
+            start + 1,
+            self._lines[start].strip(),
+        )
+
+
+def _escape_character(lines: tuple[str, ...]) -> str:
+    for line in lines:
+        directive = _ESCAPE_DIRECTIVE.match(line.strip())
+        if directive:
+            return directive.group(1)
+        if not _DIRECTIVE.match(line.strip()):
+            break
+    return "\\"
+
+
+def _unknown(word: str, line: int) -> str:
+    close = difflib.get_close_matches(word.upper(), KEYWORDS, n=1, cutoff=0.6)
+    hint = (
+        f" Did you mean {close[0]}?"
+        if close
+        else " A line that continues the one above needs a \\ at the end of that line."
+    )
+    return f"Line {line}: {word!r} is not an instruction.{hint}"
+
+
+def _is_remote(source: str) -> bool:
+    return bool(re.match(r"(?:https?|git|ssh)://|git@", source))
+
+
+def _check(instruction: Instruction) -> None:
+    words = instruction.words
+    problem = None
+    if not instruction.arguments and instruction.keyword != "CMD":
+        problem = f"{instruction.keyword} needs an argument."
+    elif instruction.keyword == "FROM" and not (len(words) == 1 or (len(words) == 3 and words[1].upper() == "AS")):
+        problem = "FROM takes an image, or an image, AS and a stage name."
+    elif instruction.keyword in ("COPY", "ADD") and len(words) < 2:
+        problem = f"{instruction.keyword} needs a source and a destination."
+    elif instruction.keyword in ("ENV", "LABEL") and len(words) < 2 and "=" not in words[0]:
+        problem = f"{instruction.keyword} needs name=value."
+    elif instruction.keyword == "ARG" and not _NAME.match(words[0].partition("=")[0]):
+        problem = f"ARG needs a name or name=value, not {words[0]!r}."
+    if problem:
+        raise InvalidContainerfile(f"Line {instruction.line}: {problem}", instruction.line, str(instruction))
+
+
+def _check_order(instructions: tuple[Instruction, ...]) -> None:
+    if not any(found.keyword == "FROM" for found in instructions):
+        return
+    for instruction in instructions:
+        if instruction.keyword == "FROM":
+            return
+        if instruction.keyword != "ARG":
+            raise InvalidContainerfile(
+                f"Line {instruction.line}: {instruction.keyword} stands before the first FROM; only ARG may.",
+                instruction.line,
+                str(instruction),
+            )
+
+
+class ImagePlace(str, Enum):
+    """Where a Containerfile names an image."""
+
+    INSERTED = "inserted"
+    FROM = "FROM"
+    COPY = "--from"
+    MOUNT = "--mount"
+
+
+@dataclass(frozen=True)
+class ImageUse:
+    """An image from outside the file. `token` is how the file spells it; `instruction` is None for an inserted FROM."""
+
+    place: ImagePlace
+    reference: ImageReference
+    token: str = ""
+    instruction: Instruction | None = None
+
+
+def image_uses(
+    containerfile: Containerfile, base: ImageReference | None, values: Mapping[str, str]
+) -> tuple[ImageUse, ...]:
+    """Every image from outside that the build reads, in order of lines.
+
+    `base`, where given, replaces the image on which the final stage rests, also through stages that build on each
+    other. `values` are the build arguments and the engine's platform arguments. Raises InvalidContainerfile.
+    """
+    if not containerfile.has_from:
+        if base is None:
+            raise InvalidContainerfile(
+                "Nothing says what to build on: the Containerfile has no FROM and the option base is not given."
+            )
+        inserted = ImageUse(ImagePlace.INSERTED, base)
+        return (inserted, *_uses_of_steps(containerfile, 0, values, {}))
+    scope = _argument_scope(containerfile.global_arguments, values, {})
+    uses: list[ImageUse] = []
+    root = _root_stage(containerfile, scope) if base is not None else None
+    for number in range(len(containerfile.stages)):
+        uses.extend(_uses_of_origin(containerfile, number, scope, base if number == root else None))
+        uses.extend(_uses_of_steps(containerfile, number, values, scope, _stage_names(containerfile, number)))
+    return tuple(uses)
+
+
+def _stage_names(containerfile: Containerfile, before: int) -> dict[str, int]:
+    names = {}
+    for number, stage in enumerate(containerfile.stages[:before]):
+        names[str(number)] = number
+        if stage.name:
+            names[stage.name.lower()] = number
+    return names
+
+
+def _root_stage(containerfile: Containerfile, scope: Mapping[str, str]) -> int:
+    """The stage whose FROM is the external image under the final stage."""
+    number = len(containerfile.stages) - 1
+    while True:
+        origin = containerfile.stages[number].origin
+        if origin is None:
+            return number
+        earlier = _stage_names(containerfile, number).get(expand(origin.words[0], scope, origin).lower())
+        if earlier is None:
+            return number
+        number = earlier
+
+
+def _uses_of_origin(
+    containerfile: Containerfile, number: int, scope: Mapping[str, str], base: ImageReference | None
+) -> list[ImageUse]:
+    origin = containerfile.stages[number].origin
+    if origin is None:
+        return []
+    token = origin.words[0]
+    image = expand(token, scope, origin).strip("\"'")
+    if image.lower() == SCRATCH:
+        if base is not None:
+            raise InvalidContainerfile(
+                f"Line {origin.line}: the final stage is built FROM scratch, so the option base has nothing to replace. "
+                "Leave base out, or name an image in this FROM.",
+                origin.line,
+                str(origin),
+            )
+        return []
+    if base is not None:
+        return [ImageUse(ImagePlace.FROM, base, token, origin)]
+    if image.lower() in _stage_names(containerfile, number):
+        return []
+    return [ImageUse(ImagePlace.FROM, _reference(image, origin), token, origin)]
+
+
+def _uses_of_steps(
+    containerfile: Containerfile,
+    number: int,
+    values: Mapping[str, str],
+    outer: Mapping[str, str],
+    earlier: Mapping[str, int] | None = None,
+) -> list[ImageUse]:
+    stage = containerfile.stages[number]
+    uses = []
+    for position, step in enumerate(stage.steps):
+        for place, token in _image_tokens(step):
+            scope = _argument_scope(stage.steps[:position], values, outer)
+            image = expand(token, scope, step).strip("\"'")
+            if image.lower() in (earlier or {}):
+                continue
+            uses.append(ImageUse(place, _reference(image, step), token, step))
+    return uses
+
+
+def _image_tokens(step: Instruction) -> list[tuple[ImagePlace, str]]:
+    source = step.flag("from")
+    if step.keyword in ("COPY", "ADD") and source is not None:
+        return [(ImagePlace.COPY, source)]
+    tokens = []
+    for flag in step.flags if step.keyword == "RUN" else ():
+        if flag.startswith("--mount="):
+            options = dict(part.partition("=")[::2] for part in flag[len("--mount=") :].split(","))
+            if options.get("from"):
+                tokens.append((ImagePlace.MOUNT, options["from"]))
+    return tokens
+
+
+def _reference(image: str, instruction: Instruction) -> ImageReference:
+    try:
+        return ImageReference.parse(image).require_registry()
+    except InvalidReference as error:
+        raise InvalidContainerfile(
+            f"Line {instruction.line}: {error} It is not the name of an earlier stage either.",
+            instruction.line,
+            str(instruction),
+        ) from error
+
+
+def _argument_scope(
+    instructions: tuple[Instruction, ...], values: Mapping[str, str], outer: Mapping[str, str]
+) -> dict[str, str]:
+    """The values of the arguments that ARG instructions declare; those without any value are left out."""
+    scope: dict[str, str] = {}
+    for instruction in instructions:
+        for word in instruction.words if instruction.keyword == "ARG" else ():
+            name, equals, default = word.partition("=")
+            if name in values:
+                scope[name] = values[name]
+            elif equals:
+                scope[name] = expand(default.strip("\"'"), scope, instruction)
+            elif name in outer:
+                scope[name] = outer[name]
+    return {**{name: text for name, text in values.items() if name.startswith(("TARGET", "BUILD"))}, **scope}
+
+
+def expand(text: str, scope: Mapping[str, str], instruction: Instruction) -> str:
+    """Replace `$X`, `${X}`, `${X:-default}` and `${X:+other}`. A variable without value raises InvalidContainerfile."""
+
+    def value(match: re.Match[str]) -> str:
+        if match.group() == "\\$":
+            return "$"
+        name = match.group(1) or match.group(2)
+        operator, word = match.group(3), match.group(4) or ""
+        current = scope.get(name)
+        is_set = bool(current) if operator and operator.startswith(":") else current is not None
+        if operator and operator.endswith("-"):
+            return current if is_set and current is not None else word
+        if operator and operator.endswith("+"):
+            return word if is_set else ""
+        if current is None:
+            raise InvalidContainerfile(
+                f"Line {instruction.line}: ${name} has no value here. Give it in build_args, "
+                f"or declare it with a default before this line: ARG {name}=…",
+                instruction.line,
+                str(instruction),
+            )
+        return current
+
+    return _VARIABLE.sub(value, text)
+
+
+def pinned_text(containerfile: Containerfile, uses: tuple[ImageUse, ...], digests: Mapping[str, str]) -> str:
+    """The Containerfile with every image from outside pinned, on the same lines except after an inserted FROM.
+
+    `digests` maps the canonical text of each reference to its digest.
+    """
+    lines = list(containerfile.lines)
+    for use in uses:
+        if use.instruction is None:
+            continue
+        pinned = str(use.reference.with_digest(digests[use.reference.canonical]))
+        span = slice(use.instruction.line - 1, use.instruction.last_line)
+        lines[span] = _replaced(use, "\n".join(lines[span]), pinned).split("\n")
+    for use in uses:
+        if use.place is ImagePlace.INSERTED:
+            pinned = str(use.reference.with_digest(digests[use.reference.canonical]))
+            lines.insert(containerfile.instructions[0].line - 1, f"FROM {pinned}")
+    return "\n".join(lines) + "\n"
+
+
+def _replaced(use: ImageUse, text: str, pinned: str) -> str:
+    before = r"(?<=\s)" if use.place is ImagePlace.FROM else r"(?<=from=)"
+    return re.sub(before + re.escape(use.token), lambda _match: pinned, text, count=1)

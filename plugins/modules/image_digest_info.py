@@ -1,0 +1,162 @@
+#!/usr/bin/python
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Module entry of image_digest_info."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: image_digest_info
+short_description: Resolve an image once, to pin it everywhere
+version_added: 0.1.0
+description:
+  - Asks a registry what an image reference stands for now, and returns the digests in the form in which other modules take them.
+  - A tag can move between two nodes of one rollout. Resolve it once, and give the nodes the result.
+  - Reads the manifest and the configuration of the image. No layer is downloaded.
+author:
+  - imagemode.nodes contributors (@imagemode)
+extends_documentation_fragment:
+  - imagemode.nodes.attributes
+  - imagemode.nodes.registry_access
+attributes:
+  check_mode:
+    support: full
+    details: Changes nothing in either mode.
+  diff_mode:
+    support: none
+    details: Changes nothing, so there is no difference to show.
+  idempotent:
+    support: full
+  async:
+    support: full
+  platform:
+    support: full
+    platforms: posix
+options:
+  image:
+    description: The image, in full with its registry, by tag or by digest.
+    type: str
+    required: true
+  platforms:
+    description:
+      - Platforms that the image must have, such as V(linux/arm64). Only they are returned then.
+      - Without variant it stands for all variants of the architecture.
+    type: list
+    elements: str
+    default: []
+  must_exist:
+    description: Whether it is an error when the registry has no such image. If V(false), see RV(exists).
+    type: bool
+    default: true
+seealso:
+  - module: imagemode.nodes.bootc_switch
+  - module: imagemode.nodes.layered_image_build
+"""
+
+EXAMPLES = r"""
+- name: Resolve the tag once
+  imagemode.nodes.image_digest_info:
+    image: registry.example.com/fleet/node:2026.11
+  delegate_to: localhost
+  run_once: true
+  register: node_image
+
+- name: Stage exactly that on every node
+  imagemode.nodes.bootc_switch:
+    image: "{{ node_image.image }}"
+    expected_digests: "{{ node_image.expected_digests }}"
+
+- name: See whether a tag is taken, in a registry on a trusted network that talks plain HTTP
+  imagemode.nodes.image_digest_info:
+    image: registry.example.com:5000/fleet/node:2026.12
+    validate_certs: false
+    must_exist: false
+  delegate_to: localhost
+  register: next_image
+"""
+
+RETURN = r"""
+exists:
+  description: Whether the registry has the image.
+  returned: success
+  type: bool
+reference:
+  description: The image as given, with its tag spelled out.
+  returned: success
+  type: str
+  sample: registry.example.com/fleet/node:2026.11
+image:
+  description: The image pinned by RV(digest); V(null) if it does not exist.
+  returned: success
+  type: str
+  sample: registry.example.com/fleet/node@sha256:9f2c1de0a3b4c5d6e7f8091a2b3c4d5e6f708192a3b4c5d6e7f8091a2b3c4d5e
+digest:
+  description: The digest that the reference stands for, of an index if there are several platforms.
+  returned: success
+  type: str
+media_type:
+  description: Media type of what RV(digest) names.
+  returned: success
+  type: str
+  sample: application/vnd.oci.image.manifest.v1+json
+platforms:
+  description: The digest of each platform's manifest.
+  returned: success
+  type: dict
+  sample: {"linux/amd64": "sha256:9f2c1de0a3b4c5d6e7f8091a2b3c4d5e6f708192a3b4c5d6e7f8091a2b3c4d5e"}
+expected_digests:
+  description:
+    - Every digest that a node running this image may report, ready for the option of that name in other modules.
+    - It is RV(digest) and those of all platforms.
+  returned: success
+  type: list
+  elements: str
+labels:
+  description: The labels of the image, of the platform of the host that runs the module if there are several.
+  returned: success
+  type: dict
+created:
+  description: When the image was made, as it says itself.
+  returned: success
+  type: str
+  sample: "2026-11-21T08:00:00Z"
+failure:
+  description: What went wrong, as data.
+  returned: failure
+  type: dict
+  contains:
+    category:
+      description: V(input), V(registry) or V(engine).
+      type: str
+      returned: always
+    message:
+      description: What was seen and what to do about it.
+      type: str
+      returned: always
+    excerpt:
+      description: The last lines of what the tool said.
+      type: list
+      elements: str
+      returned: always
+    retryable:
+      description: Whether running again can help without changing anything.
+      type: bool
+      returned: always
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.imagemode.nodes.plugins.module_utils._build.module_run import digest_info
+from ansible_collections.imagemode.nodes.plugins.module_utils._build.options import DIGEST_INFO_SPEC
+
+
+def main() -> None:
+    """Run where skopeo is."""
+    module = AnsibleModule(argument_spec=DIGEST_INFO_SPEC, supports_check_mode=True)
+    outcome = digest_info(module.params)
+    if outcome.failed:
+        module.fail_json(**outcome.result)
+    module.exit_json(**outcome.result)
+
+
+if __name__ == "__main__":
+    main()
