@@ -49,6 +49,7 @@ def command(node: Node, argv: Sequence[str], *, user: str = "root") -> list[str]
         *("--perms", "0755", "--dir", "/.lab", "--ro-bind", _busybox(), BUSYBOX),
         *("--dev-bind", "/", HOST),
         *(word for inside, outside in mounts.over.items() for word in ("--ro-bind", str(outside), inside)),
+        *_python(node),
         *("--clearenv", "--setenv", "PATH", SEARCH_PATH, "--setenv", "HOME", home, "--setenv", "USER", user),
         *("--setenv", "LOGNAME", user, "--setenv", "SHELL", "/bin/sh", "--setenv", "LANG", "C.UTF-8"),
         *("--setenv", "LAB_NODE", str(node.directory)),
@@ -68,6 +69,14 @@ def _root_links(tree: Path) -> tuple[str, ...]:
         else:
             options += ["--ro-bind", entry.path, f"/{entry.name}"]
     return tuple(options)
+
+
+def _python(node: Node) -> tuple[str, ...]:
+    if not node.python:
+        return ()
+    from lab import node_python
+
+    return ("--ro-bind", str(node_python.launcher(node.lab)), node_python.INSIDE)
 
 
 @functools.lru_cache(maxsize=1)

@@ -10,6 +10,9 @@ from typing import Any
 
 import yaml
 
+from lab import node_python
+from lab.node import Node
+
 CHECKOUT = Path(__file__).resolve().parents[2]
 CONNECTION_PLUGINS = Path(__file__).resolve().parent / "connection"
 
@@ -21,8 +24,16 @@ def connection_variables(lab: Path) -> dict[str, Any]:
 
 def as_document(lab: Path, groups: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     """The inventory as Ansible's YAML plugin reads it: group name to node names, all of them below ``lab_nodes``."""
-    children = {name: {"hosts": {host: {} for host in hosts}} for name, hosts in groups.items()}
+    children = {name: {"hosts": {host: _host_variables(lab, host) for host in hosts}} for name, hosts in groups.items()}
     return {"all": {"children": {"lab_nodes": {"vars": connection_variables(lab), "children": children}}}}
+
+
+def _host_variables(lab: Path, name: str) -> dict[str, Any]:
+    try:
+        has_python = Node.load(lab, name).python
+    except FileNotFoundError:  # an inventory may name what does not exist
+        has_python = False
+    return {"ansible_python_interpreter": node_python.INSIDE} if has_python else {}
 
 
 def write(

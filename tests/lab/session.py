@@ -11,8 +11,6 @@ import select
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lab.simulators.host import Host
@@ -75,16 +73,6 @@ def refuse_if_away(node: Node, user: str = "root") -> None:
         raise ConnectionRefused(f"{user}@{node.name}: Permission denied (publickey).")
 
 
-def end_all(node_directory: Path) -> None:
-    """Kill every command that runs on the node, as a shutdown does at its end and a power cut at once."""
-    for record in _sessions(node_directory).glob("*"):
-        if record.read_text() == _start_time(int(record.name)):
-            for kill in (os.killpg, os.kill):  # the group is not there yet when the process has only just begun
-                with contextlib.suppress(ProcessLookupError):
-                    kill(int(record.name), signal.SIGKILL)
-        record.unlink(missing_ok=True)
-
-
 def _run(node: Node, command: str, user: str, stdin: bytes | None, tty: bool) -> Result:
     from lab import enter
 
@@ -101,15 +89,14 @@ def _with_pipes(node: Node, argv: list[str], boot: str, drop_after: float | None
     process = subprocess.Popen(argv, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True, close_fds=True)
     deadline = None if drop_after is None else time.monotonic() + drop_after
     unsent: bytes | None = stdin
-    with _recorded(node, process.pid, boot):
-        while True:
-            try:
-                stdout, stderr = process.communicate(unsent, timeout=_patience(deadline))
-                break
-            except subprocess.TimeoutExpired:
-                unsent = None  # communicate remembers what it has not sent yet
-                _raise_if_lost(node, boot, deadline)
-    _raise_if_lost(node, boot, None)
+    while True:
+        try:
+            stdout, stderr = process.communicate(unsent, timeout=_patience(deadline))
+            break
+        except subprocess.TimeoutExpired:
+            unsent = None  # communicate remembers what it has not sent yet
+            _raise_if_lost(node, boot, deadline, process)
+    _raise_if_lost(node, boot, None, process)
     return Result(_exit_status(process.returncode), stdout, stderr)
 
 
@@ -121,50 +108,22 @@ def _with_terminal(node: Node, argv: list[str], boot: str, drop_after: float | N
         os.close(slave)
         deadline = None if drop_after is None else time.monotonic() + drop_after
         chunks: list[bytes] = []
-        with _recorded(node, process.pid, boot):
-            while True:
-                if select.select([master], [], [], _patience(deadline))[0]:
-                    try:
-                        chunk = os.read(master, 65536)
-                    except OSError:  # EIO: nobody has the other end open any more
-                        break
-                    chunks.append(chunk)
-                elif process.poll() is not None:
-                    break  # the command has ended; what it left in the background does not keep a terminal session
-                else:
-                    _raise_if_lost(node, boot, deadline)
-            status = process.wait()
-        _raise_if_lost(node, boot, None)
+        while True:
+            if select.select([master], [], [], _patience(deadline))[0]:
+                try:
+                    chunk = os.read(master, 65536)
+                except OSError:  # EIO: nobody has the other end open any more
+                    break
+                chunks.append(chunk)
+            elif process.poll() is not None:
+                break  # the command has ended; what it left in the background does not keep a terminal session
+            else:
+                _raise_if_lost(node, boot, deadline, process)
+        status = process.wait()
+        _raise_if_lost(node, boot, None, process)
         return Result(_exit_status(status), b"".join(chunks), b"")
     finally:
         os.close(master)
-
-
-@contextlib.contextmanager
-def _recorded(node: Node, pid: int, boot: str) -> Iterator[None]:
-    """Note the process under the node, so that the node's shutdown finds it."""
-    directory = _sessions(node.directory)
-    directory.mkdir(exist_ok=True)
-    record = directory / str(pid)
-    record.write_text(_start_time(pid))
-    try:
-        if _boot(node) != boot or not node.is_up():  # it went down between the look and the note
-            end_all(node.directory)
-        yield
-    finally:
-        record.unlink(missing_ok=True)
-
-
-def _sessions(node_directory: Path) -> Path:
-    return node_directory / "sessions"
-
-
-def _start_time(pid: int) -> str:
-    """When the process began, in clock ticks of the machine: tells it from a later one of the same number."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    except OSError:
-        return ""
 
 
 def _boot(node: Node) -> str:
@@ -175,11 +134,16 @@ def _patience(deadline: float | None) -> float:
     return POLL_SECONDS if deadline is None else max(0.0, min(POLL_SECONDS, deadline - time.monotonic()))
 
 
-def _raise_if_lost(node: Node, boot: str, deadline: float | None) -> None:
+def _raise_if_lost(node: Node, boot: str, deadline: float | None, process: subprocess.Popen[bytes]) -> None:
     if deadline is not None and time.monotonic() >= deadline:
         Host(str(node.directory)).fire("connection-drops")
         raise ConnectionLost(f"client_loop: send disconnect: Broken pipe (connection to {node.name} dropped)")
     if not node.is_up() or _boot(node) != boot:
+        # The shutdown ends what runs on the node; this command may have begun just after it looked.
+        if process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
         raise ConnectionLost(f"Connection to {node.name} closed by remote host.")
 
 

@@ -65,6 +65,7 @@ class Connection(ConnectionBase):  # type: ignore[misc]
 
     transport = "lab"
     has_pipelining = True
+    _connected: bool
 
     def _connect(self) -> Connection:
         if not self._connected:
