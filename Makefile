@@ -18,7 +18,7 @@ help: ## Show this list
 .PHONY: demo
 demo: ## A rolling update of six simulated nodes [CONTAINERFILE=path] [CONTEXT=directory] [NODES=number]
 	@dev/setup lab
-	@$(PYTHON) dev/demo.py $(if $(CONTAINERFILE),--containerfile '$(CONTAINERFILE)') $(if $(CONTEXT),--context '$(CONTEXT)') $(if $(NODES),--nodes '$(NODES)')
+	@$(PYTHON) -m lab.demo $(if $(CONTAINERFILE),--containerfile '$(CONTAINERFILE)') $(if $(CONTEXT),--context '$(CONTEXT)') $(if $(NODES),--nodes '$(NODES)')
 
 .PHONY: test
 test: ## Every test and gate [LEVELS=unit,lint] [PYTEST_ARGS=…]
@@ -38,7 +38,7 @@ lab: ## The node lab by hand [ARGS="--help"]
 .PHONY: bench
 bench: ## What a task costs on a node, compared with a plain command
 	@dev/setup dev
-	@$(PYTHON) dev/bench.py $(ARGS)
+	@$(PYTHON) -m lab.bench $(ARGS)
 
 .PHONY: setup
 setup: ## The set-up alone: system packages and .venv

@@ -59,6 +59,7 @@ LEVELS = (
         (
             Step("mypy plugins", ("mypy", "--strict", "-p", f"{COLLECTION}.plugins")),
             Step("mypy lab", ("mypy", "--strict", "-p", "lab")),
+            Step("mypy tests", ("mypy", "--strict", "tests/unit", "tests/conformance", "tests/scenarios")),
             Step("mypy dev", ("mypy", "--strict", "dev")),
         ),
     ),
@@ -67,7 +68,14 @@ LEVELS = (
         120,
         (
             _python("ansible-doc", "dev/render_docs.py"),
-            Step("antsibull-docs", ("antsibull-docs", "lint-collection-docs", "--plugin-docs", "--skip-rstcheck", ".")),
+            Step(
+                "antsibull-docs",
+                (
+                    *("antsibull-docs", "lint-collection-docs", "--plugin-docs"),
+                    *("--validate-collection-refs", "all", "--disallow-unknown-collection-refs", "."),
+                ),
+            ),
+            Step("galaxy build", ("ansible-galaxy", "collection", "build", "--force", "--output-path", ".cache/dist")),
         ),
     ),
     Level("unit", 120, (_pytest("tests/unit"),)),
