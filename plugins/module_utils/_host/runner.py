@@ -13,23 +13,40 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-# Longer than any tool needs to clean up after SIGTERM; then SIGKILL.
+# Longer than any tool needs to clean up after SIGTERM; then SIGKILL. What it started goes with it: a surviving child
+# would keep our standard output open, and the connection with it. The guard dozes in short naps, because a `sleep` that is
+# killed between its fork and its exec can survive the signal: so nothing of ours outlives a batch by more than two seconds.
 _GRACE_SECONDS = 10
 
 _PRELUDE = r"""
 LC_ALL=C; export LC_ALL
 PATH="${PATH:-/usr/bin:/bin}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"; export PATH
 rc=0; timed_out=0
+family_of() {
+  for status in $(grep -sl "^PPid:[[:space:]]*$1\$" /proc/[0-9]*/status); do
+    status=${status#/proc/}; (family_of "${status%/status}")
+  done
+  echo "$1"
+}
+doze() {
+  left=$1
+  while [ "$left" -gt 0 ]; do
+    nap=2; [ "$left" -ge 2 ] || nap=1
+    sleep "$nap" & wait $!
+    left=$((left - nap))
+  done
+}
 run_bounded() {
   limit=$1; shift
   "$@" </dev/null & child=$!
   (
-    fired=0
-    trap 'kill "$nap" 2>/dev/null; exit "$fired"' TERM
-    sleep "$limit" & nap=$!; wait "$nap"
-    fired=77; kill -TERM "$child" 2>/dev/null
-    sleep @GRACE@ & nap=$!; wait "$nap"
-    kill -KILL "$child" 2>/dev/null
+    fired=0; family=
+    trap 'kill $! $family 2>/dev/null; exit "$fired"' TERM
+    doze "$limit"
+    fired=77; family=$(family_of "$child")
+    kill -TERM "$child" 2>/dev/null
+    doze @GRACE@
+    kill -KILL $family 2>/dev/null
     exit 77
   ) >/dev/null 2>&1 & guard=$!
   wait "$child"; rc=$?

@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""bootc_switch end to end against a make-believe node: what it runs, what it proves, what it says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.desired_image import DesiredImage
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.image_reference import ImageReference
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.plan import Refusal
+from ansible_collections.imagemode.nodes.plugins.module_utils._host.bootc_switch import BootcSwitch
+from ansible_collections.imagemode.nodes.plugins.module_utils._host.failure import HostFailure
+from ansible_collections.imagemode.nodes.plugins.module_utils._host.observe import HostBusy, NotImageMode
+from node_on_disk import BOOTC, D1, D2, NAME, NodeOnDisk, entry
+
+STATUS = "bootc status --json"
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> NodeOnDisk:
+    machine = NodeOnDisk(tmp_path)
+    machine.tool("bootc", BOOTC)
+    machine.status(entry())
+    return machine
+
+
+def switch(node: NodeOnDisk, tag: str, *digests: str, check: bool = False, **fields: Any) -> dict[str, Any]:
+    desired = DesiredImage(ImageReference.parse(f"{NAME}:{tag}"), frozenset(digests))
+    arguments = {"busy_timeout": 30, "stage_timeout": 30, **fields}
+    return BootcSwitch(runner=node, desired=desired, **arguments).run(check_mode=check)
+
+
+def test_nothing_to_do_costs_one_tool_and_one_round_trip(node: NodeOnDisk) -> None:
+    result = switch(node, "v1", D1)
+    assert (result["changed"], result["reboot_required"], result["commands"]) == (False, False, [])
+    assert node.journal == [STATUS]
+    assert node.trips == 1
+
+
+def test_staging_costs_two_round_trips(node: NodeOnDisk) -> None:
+    node.later(entry(), entry("v2", D2))
+    result = switch(node, "v2", D2)
+    assert (result["changed"], result["reboot_required"], result["reboot_kind"]) == (True, True, "full")
+    assert (result["digest"], result["after"]["next"]) == (D2, "staged")
+    assert result["commands"] == [["bootc", "switch", f"{NAME}:v2"]]
+    assert node.journal == [STATUS, f"bootc switch {NAME}:v2", STATUS]
+    assert node.trips == 2
+
+
+def test_check_mode_runs_nothing_and_predicts_the_result(node: NodeOnDisk) -> None:
+    predicted = switch(node, "v2", D2, check=True)
+    assert node.journal == [STATUS]
+    node.later(entry(), entry("v2", D2))
+    real = switch(node, "v2", D2)
+    for key in ("changed", "digest", "reboot_required", "reboot_kind", "commands", "diff", "msg", "before"):
+        assert predicted[key] == real[key], key
+
+
+def test_a_failed_switch_is_told_with_its_meaning_and_nothing_is_changed(node: NodeOnDisk) -> None:
+    fail = "echo 'error: Switching: reading manifest v9 in registry.example.com/os: manifest unknown' >&2; exit 1"
+    node.tool("bootc", f'[ "$1" = status ] && exec cat "$NODE/status"; {fail}')
+    with pytest.raises(HostFailure) as failure:
+        switch(node, "v9")
+    assert "manifest unknown" in str(failure.value)
+    assert "check repository and tag for a typo" in str(failure.value)
+    assert "Nothing on the node was changed" in str(failure.value)
+    assert failure.value.result["changed"] is False
+
+
+def test_success_without_a_staged_deployment_is_not_believed(node: NodeOnDisk) -> None:
+    node.later(entry())
+    with pytest.raises(HostFailure, match="bootc reported success, but"):
+        switch(node, "v2")
+
+
+def test_an_unexpected_digest_is_not_left_staged(node: NodeOnDisk) -> None:
+    node.later(entry(), entry("v2", D1))
+    node.tool("ostree", "exit 0")
+    with pytest.raises(HostFailure, match="discarded again") as failure:
+        switch(node, "v2", D2)
+    assert node.journal[-1] == "ostree admin undeploy 0"
+    assert failure.value.result["changed"] is True
+
+
+def test_exit_1_that_left_something_staged_is_seen(node: NodeOnDisk) -> None:
+    node.tool("bootc", BOOTC + '[ "$1" = status ] || { echo "error: pruning" >&2; exit 1; }')
+    node.later(entry(), entry("v2", D2))
+    result = switch(node, "v2", D2)
+    assert (result["changed"], result["reboot_required"]) == (True, True)
+
+
+def test_staging_has_a_deadline(node: NodeOnDisk) -> None:
+    node.tool("bootc", '[ "$1" = status ] && exec cat "$NODE/status"; exec sleep 60')
+    with pytest.raises(HostFailure, match=r"was stopped after 1 s \(stage_timeout\)"):
+        switch(node, "v2", stage_timeout=1)
+
+
+def test_layered_packages_are_named_with_the_help_of_rpm_ostree(node: NodeOnDisk) -> None:
+    node.status({"image": None, "incompatible": True, "ostree": {"checksum": "c1", "deploySerial": 0}})
+    node.tool(
+        "rpm-ostree",
+        """echo '{"deployments": [{"checksum": "c1", "serial": 0, "booted": true, "requested-packages": ["htop"]}]}'""",
+    )
+    with pytest.raises(Refusal, match="layered packages htop"):
+        switch(node, "v2")
+    assert node.journal == [STATUS, "rpm-ostree status --json"]
+
+
+def test_a_busy_node_is_waited_for_and_then_said(node: NodeOnDisk) -> None:
+    node.tool("bootc", "exec sleep 60")
+    node.tool(
+        "rpm-ostree",
+        """echo '{"deployments": [{"checksum": "c", "serial": 0, "booted": true}], "transaction": ["Rebase", ":1.5", "/o"]}'""",
+    )
+    with pytest.raises(HostBusy, match=r"an rpm-ostree transaction \(Rebase\) has held the system lock"):
+        switch(node, "v2", busy_timeout=1)
+
+
+def test_a_node_that_gets_free_in_time_is_served(node: NodeOnDisk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ansible_collections.imagemode.nodes.plugins.module_utils._host.observe._PATIENCE_SECONDS", 1)
+    node.tool("bootc", '[ -e "$NODE/free" ] || { touch "$NODE/free"; exec sleep 60; }; cat "$NODE/status"')
+    said: list[str] = []
+    result = switch(node, "v1", notify=said.append)
+    assert result["changed"] is False
+    assert any("holds the system lock" in sentence for sentence in said)
+
+
+def test_a_host_without_bootc_is_said(tmp_path: Path) -> None:
+    with pytest.raises(NotImageMode, match="no bootc on its PATH"):
+        switch(NodeOnDisk(tmp_path), "v1")
+
+
+def test_a_host_that_was_not_booted_from_an_image_is_said(node: NodeOnDisk) -> None:
+    node.status(None)
+    with pytest.raises(NotImageMode, match="not an image-mode host"):
+        switch(node, "v1")

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Reading a node's state with whatever tools it has."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from ansible_collections.imagemode.nodes.plugins.module_utils._host.observe import ObservationFailed, Observer
+from node_on_disk import BOOTC, NodeOnDisk, entry
+
+RPM_OSTREE = {
+    "deployments": [
+        {
+            "checksum": "commit-1111",
+            "serial": 0,
+            "booted": True,
+            "osname": "fedora",
+            "container-image-reference": "ostree-unverified-registry:registry.example.com/os:v1",
+        }
+    ],
+    "transaction": None,
+    "update-driver": {"driver-name": "Zincati", "driver-sd-unit": "zincati.service"},
+}
+RPM_OSTREE_TOOL = f"""
+case "$1" in
+status) echo '{json.dumps(RPM_OSTREE)}' ;;
+kargs) echo 'root=LABEL=root rw quiet' ;;
+--version) printf "rpm-ostree:\\n Version: '2026.2'\\n Git: abc\\n" ;;
+esac
+"""
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> NodeOnDisk:
+    return NodeOnDisk(tmp_path)
+
+
+def test_both_tools_make_one_view(node: NodeOnDisk) -> None:
+    node.tool("bootc", '[ "$1" = --version ] && echo "bootc 1.16.9" && exit; ' + BOOTC)
+    node.tool("rpm-ostree", RPM_OSTREE_TOOL)
+    node.status(entry())
+    host = Observer(node, 30).completely().as_dict()
+    assert node.trips == 1
+    assert (host["tool"], host["update_driver"]) == ("bootc", "Zincati")
+    assert host["versions"] == {"bootc": "1.16.9", "rpm_ostree": "2026.2"}
+    assert host["booted"]["stateroot"] == "fedora"
+    assert host["kargs"]["next"] == ["root=LABEL=root", "rw", "quiet"]
+    assert host["boot_id"] == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def test_rpm_ostree_alone_will_do(node: NodeOnDisk) -> None:
+    node.tool("rpm-ostree", RPM_OSTREE_TOOL)
+    host = Observer(node, 30).completely().as_dict()
+    assert (host["tool"], host["image_mode"]) == ("rpm-ostree", True)
+    assert host["booted"]["image"]["reference"] == "registry.example.com/os:v1"
+    assert host["versions"] == {"bootc": None, "rpm_ostree": "2026.2"}
+
+
+def test_without_privileges_rpm_ostree_still_tells(node: NodeOnDisk) -> None:
+    node.tool("bootc", "echo 'error: This command must be executed as the root user' >&2; exit 1")
+    node.tool("rpm-ostree", RPM_OSTREE_TOOL)
+    assert Observer(node, 30).completely().tool == "rpm-ostree"
+
+
+def test_a_host_that_is_not_image_mode_is_no_error_for_information(node: NodeOnDisk) -> None:
+    host = Observer(node, 30).completely().as_dict()
+    assert (host["image_mode"], host["tool"], host["booted"], host["reboot_required"]) == (False, None, None, False)
+    assert host["boot_id"]
+
+
+def test_a_failing_status_is_explained(node: NodeOnDisk) -> None:
+    node.tool("bootc", "echo 'error: This command must be executed as the root user' >&2; exit 1")
+    with pytest.raises(ObservationFailed, match="set become: true"):
+        Observer(node, 30).completely()
