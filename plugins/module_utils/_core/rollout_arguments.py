@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The options of the rollout modules, in one place: the module entries and the action plugins both read them here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_STORE: dict[str, dict[str, Any]] = {
+    "pool": {"type": "str", "required": True},
+    "store": {"type": "str", "choices": ["file"], "default": "file"},
+    "store_path": {"type": "path"},
+    "store_shared": {"type": "bool", "default": False},
+    "take_over": {"type": "bool", "default": False},
+}
+
+PLAN: dict[str, dict[str, Any]] = {
+    **_STORE,
+    "state": {"type": "str", "choices": ["checked", "planned", "paused", "resumed"], "default": "planned"},
+    "max_unavailable": {"type": "str", "default": "1"},
+    "max_failures": {"type": "int", "default": 1},
+    "canaries": {"type": "list", "elements": "str", "default": []},
+    "expected_digests": {"type": "list", "elements": "str", "default": []},
+    "staging": {"type": "str", "default": "node_rollout_staging"},
+    "since": {"type": "float"},
+    "pool_size": {"type": "int"},
+    "forget": {"type": "list", "elements": "str", "default": []},
+    "allow": {"type": "list", "elements": "str", "default": []},
+}
+
+SLOT: dict[str, dict[str, Any]] = {
+    **_STORE,
+    "state": {"type": "str", "choices": ["held", "released", "failed", "status"], "required": True},
+    "expected_digests": {"type": "list", "elements": "str", "default": []},
+    "phase": {"type": "str", "default": "out of service"},
+    "from_digest": {"type": "str"},
+    "boot_id": {"type": "str"},
+    "wait_timeout": {"type": "int", "default": 0},
+    "reason": {"type": "str"},
+    "deny": {"type": "bool", "default": False},
+}
+
+REPORT: dict[str, dict[str, Any]] = {
+    "pool": {"type": "str", "required": True},
+    "state": {"type": "str", "choices": ["node", "table"], "default": "node"},
+    "staging": {"type": "str", "default": "node_rollout_staging"},
+    "held": {"type": "str", "default": "node_rollout_held"},
+    "ended": {"type": "str", "default": "node_rollout_ended"},
+    "expected_digests": {"type": "list", "elements": "str", "default": []},
+}

@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A pool's state as JSON and back. What is not understood is refused whole: half a window is worse than none."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_holder import Holder
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_state import (
+    Denial,
+    Policy,
+    PoolState,
+    Progress,
+    Slot,
+    SlotState,
+)
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_window import MaxUnavailable
+
+SCHEMA = 1
+
+
+class StateError(ValueError):
+    """Text that is no pool state, or one of another schema. The message says what was found in it."""
+
+
+def state_as_dict(state: PoolState) -> dict[str, Any]:
+    """Plain data, in the order in which a person wants to read it."""
+    return {
+        "schema": SCHEMA,
+        "pool": state.pool,
+        "pool_size": state.pool_size,
+        "generation": state.generation,
+        "target_digests": list(state.target_digests),
+        "policy": {
+            "max_unavailable": str(state.policy.max_unavailable),
+            "max_failures": state.policy.max_failures,
+        },
+        "paused": state.paused,
+        "denied": [vars_of(denial) for denial in state.denied],
+        "canaries": list(state.canaries),
+        "progress": vars_of(state.progress),
+        "nodes": {name: slot_as_dict(slot) for name, slot in sorted(state.nodes.items())},
+        "returned": dict(sorted(state.returned.items())),
+    }
+
+
+def vars_of(value: Any) -> dict[str, Any]:
+    """The fields of one flat dataclass."""
+    return dict(vars(value))
+
+
+def slot_as_dict(slot: Slot) -> dict[str, Any]:
+    """One node's entry as plain data."""
+    data = vars_of(slot)
+    data["state"] = slot.state.value
+    data["holder"] = vars_of(slot.holder) if slot.holder else None
+    return data
+
+
+def dump_state(state: PoolState) -> str:
+    """JSON text, indented: somebody will read it in an emergency."""
+    return json.dumps(state_as_dict(state), indent=2) + "\n"
+
+
+def load_state(text: str) -> PoolState:
+    """The state in `text`; raises StateError for anything that this release does not understand completely."""
+    try:
+        data = json.loads(text)
+    except ValueError as error:
+        raise StateError(f"it is not JSON: {error}") from error
+    if not isinstance(data, dict):
+        raise StateError(f"it holds a {type(data).__name__}, not an object")
+    if data.get("schema") != SCHEMA:
+        raise StateError(
+            f"its schema is {data.get('schema')!r}, and this release of the collection reads {SCHEMA} only"
+        )
+    try:
+        return _state(data)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise StateError(f"a field is missing or has a wrong value: {type(error).__name__}: {error}") from error
+
+
+def _state(data: Mapping[str, Any]) -> PoolState:
+    policy = data["policy"]
+    return PoolState(
+        pool=_text(data["pool"]),
+        pool_size=_count(data["pool_size"]),
+        generation=_count(data["generation"]),
+        target_digests=_texts(data["target_digests"]),
+        policy=Policy(MaxUnavailable.parse(policy["max_unavailable"]), _count(policy["max_failures"])),
+        paused=_flag(data["paused"]),
+        denied=tuple(
+            Denial(_text(item["digest"]), _text(item["reason"]), float(item["since"])) for item in data["denied"]
+        ),
+        canaries=_texts(data["canaries"]),
+        progress=Progress(
+            _count(data["progress"]["planned"]),
+            _count(data["progress"]["done"]),
+            float(data["progress"]["seconds"]),
+        ),
+        nodes={_text(name): _slot(item) for name, item in data["nodes"].items()},
+        returned={_text(name): float(when) for name, when in data["returned"].items()},
+    )
+
+
+def _slot(item: Mapping[str, Any]) -> Slot:
+    cordoned = item["was_cordoned"]
+    return Slot(
+        state=SlotState(item["state"]),
+        phase=_text(item["phase"]),
+        since=float(item["since"]),
+        holder=_holder(item["holder"]),
+        from_digest=_optional_text(item["from_digest"]),
+        boot_id=_optional_text(item["boot_id"]),
+        was_cordoned=None if cordoned is None else _flag(cordoned),
+        reason=_optional_text(item["reason"]),
+    )
+
+
+def _holder(item: Mapping[str, Any] | None) -> Holder | None:
+    if item is None:
+        return None
+    words = {name: _text(item[name]) for name in ("host", "boot", "pid_namespace", "start_time", "user", "job")}
+    return Holder(pid=_count(item["pid"]), **words)
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no text")
+    return value
+
+
+def _optional_text(value: object) -> str | None:
+    return None if value is None else _text(value)
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise TypeError(f"{value!r} is no list")
+    return tuple(_text(item) for item in value)
+
+
+def _count(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise TypeError(f"{value!r} is no count")
+    return value
+
+
+def _flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(f"{value!r} is neither true nor false")
+    return value

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What else happens to a pool's state: a node comes back, fails, is forgotten; a digest is denied. All pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_decision import Alive
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_holder import Holder, Liveness
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_state import (
+    Denial,
+    PoolState,
+    Slot,
+    SlotState,
+)
+
+
+class TransitionError(Exception):
+    """A change of the pool's state that must not be made. The message says why and what to do."""
+
+
+def release(state: PoolState, node: str, holder: Holder, now: float) -> PoolState:
+    """The node is back in service. The same state if it held nothing; refused if somebody else holds it by now."""
+    entry = state.nodes.get(node)
+    if entry is None or entry.state is not SlotState.ACTIVE:
+        return state
+    _require_own(state, node, entry, holder)
+    progress = replace(
+        state.progress,
+        done=state.progress.done + 1,
+        seconds=state.progress.seconds + max(0.0, now - entry.since),
+    )
+    return replace(without(state, [node]), progress=progress, returned={**state.returned, node: now})
+
+
+def fail(state: PoolState, node: str, holder: Holder, now: float, reason: str, deny: bool = False) -> PoolState:
+    """The node stays out of service with nobody working on it; `deny` also denies the target digests to the pool.
+
+    A node that holds no slot (its request was refused, or it never asked) is still in service and is not recorded.
+    """
+    entry = state.nodes.get(node)
+    if entry is None or entry.state is not SlotState.ACTIVE:
+        return state
+    _require_own(state, node, entry, holder)
+    failed = replace(entry, state=SlotState.FAILED, holder=None, reason=reason)
+    denied = state.denied
+    if deny:
+        known = {denial.digest for denial in denied}
+        new = [digest for digest in state.target_digests if digest not in known]
+        denied += tuple(Denial(digest, f"{node}: {reason}", now) for digest in new)
+    return replace(state, nodes={**state.nodes, node: failed}, denied=denied)
+
+
+def forget(state: PoolState, nodes: Iterable[str], alive: Alive) -> PoolState:
+    """Drop what is stored about nodes which will not come back; refused while a process works on one of them."""
+    wanted = list(nodes)
+    for name in wanted:
+        entry = state.nodes.get(name)
+        if entry and entry.holder and alive(entry.holder) is Liveness.ALIVE:
+            raise TransitionError(
+                f"{name} cannot be forgotten: {entry.holder} is working on it. Let it end, or stop it."
+            )
+    return without(state, wanted)
+
+
+def allow(state: PoolState, digests: Iterable[str]) -> PoolState:
+    """Lift the denial of digests."""
+    lifted = set(digests)
+    kept = tuple(denial for denial in state.denied if denial.digest not in lifted)
+    return state if kept == state.denied else replace(state, denied=kept)
+
+
+def without(state: PoolState, nodes: Iterable[str]) -> PoolState:
+    """The state without these nodes' entries; the same object if it had none."""
+    gone = set(nodes)
+    if not gone & (set(state.nodes) | set(state.canaries)):
+        return state
+    return replace(
+        state,
+        nodes={name: slot for name, slot in state.nodes.items() if name not in gone},
+        canaries=tuple(name for name in state.canaries if name not in gone),
+    )
+
+
+def _require_own(state: PoolState, node: str, entry: Slot, holder: Holder) -> None:
+    if not holder.is_same_process(entry.holder):
+        raise TransitionError(
+            f"the slot of {node} in pool {state.pool} is no longer held by this run: {entry.holder} has taken it over. "
+            "Leave the node to that run."
+        )

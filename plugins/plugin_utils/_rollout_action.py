@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the three rollout actions share: they run on the controller alone, and every error is a failed task in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_plan import PlanError
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_transitions import TransitionError
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_window import WindowError
+from ansible_collections.imagemode.nodes.plugins.plugin_utils._store import StoreError
+
+display = Display()
+
+
+class ControllerAction(ActionBase):  # type: ignore[misc]
+    """An action without a connection. Subclasses give the options' specification and do the work in `act`."""
+
+    TRANSFERS_FILES = False
+    _requires_connection = False
+    _supports_check_mode = True
+    _supports_async = False
+
+    SPEC: dict[str, dict[str, Any]] = {}
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Validate the options, act, and turn what went wrong into a message."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        _validation, options = self.validate_argument_spec(argument_spec=self.SPEC)
+        try:
+            result.update(self.act(options, task_vars or {}))
+        except (StoreError, PlanError, TransitionError, WindowError, GuardError) as error:
+            raise AnsibleActionFail(f"{options['pool']}: {error}") from error
+        return result
+
+    def act(self, options: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
+        """The task's work; returns the result's fields."""
+        raise NotImplementedError
+
+    @property
+    def check_mode(self) -> bool:
+        """Whether nothing may be changed."""
+        return bool(self._task.check_mode)
+
+    def say(self, line: str) -> None:
+        """Plain output, at once: a worker's lines reach the terminal and the platform's events while it runs."""
+        display.display(line)
+
+
+class GuardError(Exception):
+    """The play is not one in which this can work. The message says what was found and what to change."""
+
+
+def pool_members(pool: str, task_vars: Mapping[str, Any]) -> tuple[str, ...]:
+    """All nodes of the pool, also those that --limit hides; raises GuardError if it is no group or is empty."""
+    groups = task_vars.get("groups") or {}
+    if pool not in groups:
+        raise GuardError(f"the inventory has no group {pool}. It has: {', '.join(sorted(groups)) or 'none'}.")
+    members = tuple(str(name) for name in groups[pool])
+    if not members:
+        raise GuardError(f"the group {pool} of the inventory has no hosts.")
+    return members
+
+
+def play_strategy(task: Any) -> str | None:
+    """The strategy of the play that a task is in; None if the task does not tell."""
+    parent = getattr(task, "_parent", None)
+    while parent is not None:
+        play = getattr(parent, "_play", None)
+        if play is not None:
+            strategy = getattr(play, "strategy", None)
+            return str(strategy) if strategy else None
+        parent = getattr(parent, "_parent", None)
+    return None
+
+
+def require_forks(window: int, hosts: int, task_vars: Mapping[str, Any]) -> None:
+    """Forks cap a play's width silently: with fewer than the window and two waiting ones, the window is never full."""
+    forks = int(task_vars.get("ansible_forks") or 0)
+    needed = min(window + 2, hosts)
+    if forks < needed:
+        raise GuardError(
+            f"ansible runs with {forks} forks, but a window of {window} needs {needed}: {window} nodes being updated, and two "
+            f"waiting. Run with --forks {needed} (or forks = {needed} in ansible.cfg; 'Forks' of a job template)."
+        )

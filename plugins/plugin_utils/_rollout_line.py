@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The line in which the waiting workers of one play stand, in the play's order. Its head may go first, and speaks."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+_SPEAK_EVERY = 30.0
+_SPEAK_APART = 1.0
+# Bytes of the lock file that belong to one controller: more than a play has hosts.
+_PLACES = 1 << 20
+
+
+class WaitingLine:
+    """Each waiting worker locks one byte of a file that stays empty: its controller's process number times `_PLACES`, plus
+    its position in the play. Nobody before it has locked a byte: it is the head. The kernel frees the byte of a worker
+    that ends, however it ends."""
+
+    def __init__(self, path: Path, controller_pid: int, position: int) -> None:
+        self._start = controller_pid * _PLACES
+        self._position = position
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self.join()
+
+    def join(self) -> None:
+        """Stand in the line; nothing happens if this worker stands there already."""
+        fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, self._start + self._position)
+
+    def step_aside(self) -> None:
+        """Let those behind go first: this worker waits for something that they do not need."""
+        fcntl.lockf(self._descriptor, fcntl.LOCK_UN, 1, self._start + self._position)
+
+    @property
+    def is_head(self) -> bool:
+        """Whether no worker of this play waits before this one."""
+        if self._position == 0:
+            return True
+        try:
+            fcntl.lockf(self._descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB, self._position, self._start)
+        except OSError:
+            return False
+        fcntl.lockf(self._descriptor, fcntl.LOCK_UN, self._position, self._start)
+        return True
+
+    def close(self) -> None:
+        """Leave the line for good."""
+        os.close(self._descriptor)
+
+
+class Announcer:
+    """Says a line when something changed, and every half a minute."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+        self._last_key: object = None
+        self._last_time = 0.0
+
+    def tell(self, key: object, line: Callable[[], str]) -> None:
+        """Say `line` if `key` is not that of the last one said, or that is long ago."""
+        passed = time.monotonic() - self._last_time
+        if passed < _SPEAK_APART or (key == self._last_key and passed < _SPEAK_EVERY):
+            return
+        self._last_key = key
+        self._last_time = time.monotonic()
+        self._say(line())

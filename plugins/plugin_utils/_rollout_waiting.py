@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Waits in a worker until a node's slot is granted, or will not be."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_decision import (
+    Decision,
+    Request,
+    Verdict,
+    decide,
+)
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_progress import waiting_line
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_state import PoolState
+from ansible_collections.imagemode.nodes.plugins.plugin_utils._rollout_controller import Controller
+from ansible_collections.imagemode.nodes.plugins.plugin_utils._rollout_line import Announcer, WaitingLine
+from ansible_collections.imagemode.nodes.plugins.plugin_utils._store import Store, StoreError, transact
+
+_POLL = 0.5
+# Whether the process of another slot died shows in no file, so the store is asked at times without having changed.
+_LOOK_ANYWAY = 5.0
+
+
+class ControllerGone(Exception):
+    """The play's process died; this worker must not take a slot that nobody would give back."""
+
+
+class WaitTimeout(Exception):
+    """The slot was not granted in the time that the caller has. The message says who was waited for."""
+
+
+class SlotWaiter:
+    """Asks the store for one node's slot until there is an answer."""
+
+    def __init__(self, store: Store, controller: Controller) -> None:
+        self._store = store
+        self._controller = controller
+
+    def wait(self, request: Request, timeout: float, line: WaitingLine, announcer: Announcer) -> Decision:
+        """The decision GRANTED (stored) or HALTED. `timeout` in seconds, 0: none. Raises ControllerGone, WaitTimeout."""
+        started = time.monotonic()
+        known: object = None
+        looked = 0.0
+        while True:
+            if self._controller.is_gone:
+                raise ControllerGone
+            seen = (self._store.stamp(), line.is_head)
+            if seen != known or time.monotonic() - looked > _LOOK_ANYWAY:
+                known, looked = seen, time.monotonic()
+                decision = self.ask(replace(request, now=time.time(), is_first_in_line=line.is_head))
+                if decision.verdict is not Verdict.WAIT:
+                    return decision
+            waits_for_itself = decision.behind == (request.node,)
+            (line.step_aside if waits_for_itself else line.join)()
+            if waits_for_itself or line.is_head:
+                _announce(announcer, request.node, decision)
+            if timeout and time.monotonic() - started > timeout:
+                raise WaitTimeout(
+                    waiting_line(decision.state, request.node, decision.behind, decision.reason, time.time())
+                )
+            time.sleep(_POLL)
+
+    def ask(self, request: Request, store: bool = True) -> Decision:
+        """One question; a grant is stored unless `store` is false (check mode)."""
+
+        def change(state: PoolState | None) -> tuple[PoolState | None, Decision]:
+            if state is None:
+                raise StoreError(
+                    f"{self._store.place} does not exist, so this pool has no plan: run rollout_plan with state planned before."
+                )
+            if self._controller.is_gone:
+                raise ControllerGone
+            decision = decide(state, request, self._controller.liveness)
+            return (decision.state if store else None), decision
+
+        return transact(self._store, change)
+
+
+def _announce(announcer: Announcer, node: str, decision: Decision) -> None:
+    state = decision.state
+
+    def line() -> str:
+        return waiting_line(state, node, decision.behind, decision.reason, time.time())
+
+    announcer.tell((decision.behind, state.progress.done, state.failures), line)

@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The store of one controller machine: a file per pool, locked, replaced atomically, readable by its owner only."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from urllib.parse import quote
+
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_state import PoolState
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_state_json import (
+    StateError,
+    dump_state,
+    load_state,
+)
+from ansible_collections.imagemode.nodes.plugins.plugin_utils._store import StoreError
+
+
+class FileStore:
+    """`<directory>/<pool>.json`. The version is the state's generation. The lock is a file of its own, because the
+    state's file is replaced, and a lock on a replaced file locks nothing."""
+
+    def __init__(self, directory: Path, pool: str) -> None:
+        self._directory = directory
+        name = quote(pool, safe=" ").replace(".", "%2E")
+        self._file = directory / f"{name}.json"
+        self._lock = directory / f"{name}.lock"
+
+    @property
+    def place(self) -> str:
+        """The path of the state's file."""
+        return str(self._file)
+
+    @property
+    def line(self) -> Path:
+        """A file whose byte locks are the line of the waiting workers."""
+        return self._lock.with_suffix(".line")
+
+    def check_usable(self) -> None:
+        """Raises StoreError unless the state can be read and replaced. Leaves nothing behind but the directory."""
+        self._prepare()
+        try:
+            with tempfile.NamedTemporaryFile(dir=self._directory, prefix=".probe-"):
+                pass
+        except OSError as error:
+            raise self._unusable(error) from error
+        self.read()
+
+    def read(self) -> tuple[PoolState | None, int]:
+        """See Store.read."""
+        try:
+            text = self._file.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return None, 0
+        except (OSError, UnicodeDecodeError) as error:
+            raise StoreError(f"{self._file} cannot be read: {error}. {self._advice()}") from error
+        try:
+            state = load_state(text)
+        except StateError as error:
+            raise StoreError(
+                f"{self._file} is not a rollout state that can be used: {error}. {self._advice()}"
+            ) from error
+        return state, state.generation
+
+    def swap(self, state: PoolState, version: int) -> bool:
+        """See Store.swap."""
+        self._prepare()
+        with self._locked():
+            _current, generation = self.read()
+            if generation != version:
+                return False
+            try:
+                self._replace(dump_state(replace(state, generation=version + 1)))
+            except OSError as error:
+                raise self._unusable(error) from error
+        return True
+
+    def stamp(self) -> object:
+        """The file's identity: every swap makes a new file."""
+        try:
+            seen = os.stat(self._file)
+        except OSError:
+            return None
+        return (seen.st_ino, seen.st_mtime_ns)
+
+    def _prepare(self) -> None:
+        try:
+            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise self._unusable(error) from error
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        try:
+            descriptor = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise self._unusable(error) from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _replace(self, text: str) -> None:
+        descriptor, temporary = tempfile.mkstemp(dir=self._directory, prefix=f".{self._file.name}-")
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+                stream.write(text)
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.replace(temporary, self._file)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+            raise
+        directory = os.open(self._directory, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+
+    def _unusable(self, error: OSError) -> StoreError:
+        return StoreError(
+            f"the rollout state cannot be kept in {self._directory}: {error}. Every controller of this inventory must be able "
+            "to write there; or set imagemode_store_path to a directory where that is so."
+        )
+
+    def _advice(self) -> str:
+        return (
+            "It says which nodes are out of service, so nothing is done without it. Restore it from a backup; or, if no rollout "
+            "of this pool is running and all its nodes are in service, remove the file and run again."
+        )
