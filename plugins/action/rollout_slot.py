@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The action behind rollout_slot: runs on the controller, in the worker of the node it is about."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from typing import Any
+
+from ansible_collections.imagemode.nodes.plugins.module_utils._core import rollout_arguments
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_decision import Decision, Request, Verdict
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_progress import tally
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_state import PoolState
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_state_json import slot_as_dict
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_transitions import fail, release
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_wording import spoken
+from ansible_collections.imagemode.nodes.plugins.plugin_utils._rollout_action import (
+    ControllerAction,
+    GuardError,
+    play_strategy,
+    require_forks,
+)
+from ansible_collections.imagemode.nodes.plugins.plugin_utils._rollout_controller import Controller
+from ansible_collections.imagemode.nodes.plugins.plugin_utils._rollout_line import Announcer, WaitingLine
+from ansible_collections.imagemode.nodes.plugins.plugin_utils._rollout_waiting import (
+    ControllerGone,
+    SlotWaiter,
+    WaitTimeout,
+)
+from ansible_collections.imagemode.nodes.plugins.plugin_utils._store import transact
+from ansible_collections.imagemode.nodes.plugins.plugin_utils._store_file import FileStore
+from ansible_collections.imagemode.nodes.plugins.plugin_utils._store_selection import platform_job, select_store
+
+# Others wait in a blocking task while this node works; only this strategy lets a node finish without them.
+_STRATEGIES = ("host_pinned", "ansible.builtin.host_pinned")
+
+
+class ActionModule(ControllerAction):
+    """Takes, gives back or shows one node's slot."""
+
+    SPEC = rollout_arguments.SLOT
+
+    def act(self, options: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
+        """See the module's documentation."""
+        node = str(task_vars["inventory_hostname"])
+        store = select_store(options, task_vars)
+        controller = Controller(platform_job(task_vars))
+        if options["state"] == "held":
+            return self._hold(options, task_vars, node, store, controller)
+        if options["state"] == "status":
+            state, _version = store.read()
+            return {"changed": False, **_described(state, node), "msg": _status_line(state, node, options["pool"])}
+        return self._end(options, node, store, controller)
+
+    def _hold(
+        self, options: dict[str, Any], task_vars: dict[str, Any], node: str, store: FileStore, controller: Controller
+    ) -> dict[str, Any]:
+        self._guard_play(task_vars, store)
+        request = Request(
+            node=node,
+            holder=controller.holder,
+            now=time.time(),
+            phase=options["phase"],
+            from_digest=options["from_digest"],
+            boot_id=options["boot_id"],
+            target_digests=tuple(options["expected_digests"]),
+            take_over=options["take_over"],
+        )
+        before, _version = store.read()
+        waiter = SlotWaiter(store, controller)
+        try:
+            if self.check_mode:
+                return self._answered(node, before, waiter.ask(request, store=False))
+            position = list(task_vars["ansible_play_hosts_all"]).index(node)
+            with contextlib.closing(WaitingLine(store.line, controller.holder.pid, position)) as line:
+                decision = waiter.wait(request, options["wait_timeout"], line, Announcer(self.say))
+        except ControllerGone:
+            # Nobody reads a result any more, and the worker's own clean-up would wait for somebody who does.
+            os._exit(1)
+        except WaitTimeout as error:
+            return {
+                "failed": True,
+                "msg": f"{error} (waited {spoken(options['wait_timeout'])}, which is wait_timeout)",
+                "halted": False,
+                "slot_state": "waiting",
+                "changed": False,
+            }
+        return self._answered(node, before, decision)
+
+    def _answered(self, node: str, before: PoolState | None, decision: Decision) -> dict[str, Any]:
+        state = decision.state
+        if decision.verdict is Verdict.HALTED:
+            return {
+                "failed": True,
+                "changed": False,
+                "halted": True,
+                "slot_state": "refused",
+                "reason": decision.reason,
+                "msg": (
+                    f"{state.pool}: {node} stays in service on its old image: {decision.reason}. Set that right, then run the "
+                    "same command again; it carries on where this one stopped."
+                ),
+            }
+        changed = decision.verdict is Verdict.WAIT or before is None or before.nodes.get(node) != state.nodes.get(node)
+        out = state.out_of_service
+        adopted = f", {decision.reason}" if decision.reason and decision.verdict is Verdict.GRANTED else ""
+        line = f"{state.pool}: {node} goes now{adopted} ({len(out)} of {state.window} out of service; {tally(state)})"
+        if changed and not self.check_mode:
+            self.say(line)
+        return {
+            "changed": changed,
+            "halted": False,
+            **_described(state, node),
+            "slot_state": "held",
+            "msg": line,
+            "diff": _diff(before, state if decision.verdict is Verdict.GRANTED else before, node),
+        }
+
+    def _guard_play(self, task_vars: dict[str, Any], store: FileStore) -> None:
+        strategy = play_strategy(self._task)
+        if strategy not in _STRATEGIES:
+            raise GuardError(
+                f"the play's strategy is {strategy or 'unknown'}. A node that waits for its slot blocks its worker, and under any "
+                "strategy but host_pinned the nodes that hold the slots would wait for it in turn, for ever. Write "
+                "'strategy: ansible.builtin.host_pinned' into the play."
+            )
+        state, _version = store.read()
+        if state is not None:
+            require_forks(state.window, len(task_vars.get("ansible_play_hosts_all") or ()), task_vars)
+
+    def _end(self, options: dict[str, Any], node: str, store: FileStore, controller: Controller) -> dict[str, Any]:
+        now = time.time()
+        failing = options["state"] == "failed"
+        reason = options["reason"] or "its update failed"
+
+        def change(state: PoolState | None) -> tuple[PoolState | None, tuple[PoolState | None, PoolState | None]]:
+            if state is None:
+                return None, (None, None)
+            if failing:
+                new = fail(state, node, controller.holder, now, reason, options["deny"])
+            else:
+                new = release(state, node, controller.holder, now)
+            return (None if self.check_mode else new), (state, new)
+
+        before, after = transact(store, change)
+        held = before.nodes.get(node) if before else None
+        changed = after is not before
+        seconds = round(now - held.since, 1) if held and changed else None
+        result = {
+            "changed": changed,
+            **_described(after, node),
+            "slot_state": options["state"],
+            "seconds": seconds,
+            "diff": _diff(before, after, node),
+        }
+        if failing:
+            result["reason"] = reason
+        result["msg"] = _end_line(options["pool"], node, failing, reason, seconds, after)
+        if changed and not self.check_mode:
+            self.say(result["msg"])
+        return result
+
+
+def _end_line(pool: str, node: str, failing: bool, reason: str, seconds: float | None, state: PoolState | None) -> str:
+    counts = f"; {tally(state)}" if state else ""
+    if seconds is None:
+        return f"{pool}: {node} held no slot{counts}"
+    if failing:
+        return f"{pool}: {node} failed after {spoken(seconds)} and stays out of service: {reason}{counts}"
+    return f"{pool}: {node} is back in service, out of service {spoken(seconds)}{counts}"
+
+
+def _described(state: PoolState | None, node: str) -> dict[str, Any]:
+    slot = state.nodes.get(node) if state else None
+    return {
+        "slot": slot_as_dict(slot) if slot else None,
+        "out_of_service": list(state.out_of_service) if state else [],
+        "window": state.window if state else None,
+    }
+
+
+def _status_line(state: PoolState | None, node: str, pool: str) -> str:
+    if state is None:
+        return f"{pool}: no rollout was ever planned"
+    slot = state.nodes.get(node)
+    told = f"{slot.state.value}, {slot.phase} for {spoken(time.time() - slot.since)}" if slot else "in service"
+    return f"{pool}: {node} is {told}; {tally(state)}"
+
+
+def _diff(before: PoolState | None, after: PoolState | None, node: str) -> dict[str, Any]:
+    def text(state: PoolState | None) -> str:
+        slot = state.nodes.get(node) if state else None
+        return f"{slot.state.value}: {slot.phase}\n" if slot else "in service\n"
+
+    return {
+        "before_header": f"{node} slot",
+        "after_header": f"{node} slot",
+        "before": text(before),
+        "after": text(after),
+    }

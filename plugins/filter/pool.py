@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""A pool's name for `hosts:` of a play. A name that is no group is an error there, not a play over nothing."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ansible.errors import AnsibleFilterError
+
+_EXAMPLE = "Name one group of the inventory: -e imagemode_pool=workers"
+_NOT_POOLS = ("all", "ungrouped")
+
+
+def pool(name: object, groups: Mapping[str, Any]) -> str:
+    """The name itself, if it is a group that has hosts; raises AnsibleFilterError with what is wrong otherwise."""
+    if not isinstance(name, str) or not name.strip():
+        raise AnsibleFilterError(f"imagemode_pool is not set. {_EXAMPLE}. {_available(groups)}")
+    if name in _NOT_POOLS:
+        raise AnsibleFilterError(
+            f"imagemode_pool is {name!r}, which is no pool: hosts that share no image and no policy would share one window. "
+            f"{_EXAMPLE}. {_available(groups)}"
+        )
+    if name not in groups:
+        near = difflib.get_close_matches(name, _pools(groups), n=1)
+        hint = f" Did you mean {near[0]}?" if near else ""
+        raise AnsibleFilterError(
+            f"imagemode_pool is {name!r}, but the inventory has no such group.{hint} {_available(groups)}"
+        )
+    if not groups[name]:
+        raise AnsibleFilterError(f"imagemode_pool is {name!r}, but that group has no hosts.")
+    return name
+
+
+def _pools(groups: Mapping[str, Any]) -> list[str]:
+    return sorted(str(name) for name in groups if name not in _NOT_POOLS)
+
+
+def _available(groups: Mapping[str, Any]) -> str:
+    found = _pools(groups)
+    return f"Groups: {', '.join(found)}." if found else "The inventory has no groups."
+
+
+class FilterModule:
+    """What Ansible looks for."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """The filters of this file."""
+        # ansible-core 2.19 and newer hand an undefined variable only to a filter that says it can take one.
+        pool.accept_args_markers = True  # type: ignore[attr-defined]
+        return {"pool": pool}
