@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
+import json
 import os
 import re
 import shlex
@@ -59,6 +60,9 @@ def main(arguments: Sequence[str]) -> int:
             demo.roll_out()
             demo.roll_out_again()
             demo.report()
+        if options.keep:
+            lab = f"{_relative(Path(sys.executable))} -m lab --lab {_relative(options.lab)}"
+            print(f"\nKept running. Look around with `{lab} status`, end it with `{lab} down`.")
         return 0
     except KeyboardInterrupt:
         print("\ndemo: interrupted; nothing is left running", file=sys.stderr)
@@ -149,7 +153,8 @@ class Demo:
         words = ["-i", _relative(self.directory / "inventory/hosts.yml"), f"playbooks/{playbook}"]
         words += ["-e", f"imagemode_pool={POOL}"]
         configuration = _relative(self.directory / "ansible.cfg")
-        print(f"$ ANSIBLE_CONFIG={configuration} ansible-playbook {shlex.join(words)}\n", flush=True)
+        program = inventory.program("ansible-playbook")
+        print(f"$ ANSIBLE_CONFIG={configuration} {_relative(Path(program))} {shlex.join(words)}\n", flush=True)
         environment = {
             **os.environ,
             "ANSIBLE_CONFIG": str(self.directory / "ansible.cfg"),
@@ -157,7 +162,7 @@ class Demo:
             "PYTHONUNBUFFERED": "1",
         }
         process = subprocess.Popen(
-            [inventory.program("ansible-playbook"), *words],
+            [program, *words],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -193,11 +198,16 @@ def _stage(options: argparse.Namespace) -> Iterator[Demo]:
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
     with contextlib.ExitStack() as cleanup:
-        registry = cleanup.enter_context(Registry.start(directory / "registry"))
+        registry = Registry.start(directory / "registry", outlives_us=options.keep)
+        if not options.keep:
+            cleanup.callback(registry.stop)
+            cleanup.callback(_switch_off, directory)
+        cleanup.callback(signal.signal, signal.SIGINT, signal.SIG_IGN)  # the first thing to do: finish the cleaning up
         print(f"registry    http://{registry.address}")
         base = images.build_base(registry.address, kargs_d={"10-base.toml": ["demo.base=1"]})
         print(f"base image  {base}")
-        cleanup.callback(_switch_off, directory)
+        document = {"registry": registry.address, "base": base}
+        (directory / "lab.json").write_text(json.dumps(document) + "\n")
         for number in range(1, options.nodes + 1):
             bootc = OLD_BOOTC if number == options.nodes and options.nodes > 1 else CURRENT_BOOTC
             node = Node.create(
@@ -212,6 +222,8 @@ def _write_inventory(directory: Path, address: str, base: str, options: argparse
     variables: dict[str, Any] = {
         "imagemode_image": _image(address),
         "imagemode_max_unavailable": 2,
+        "imagemode_validate_certs": False,
+        "imagemode_store_path": str(directory / "rollouts"),
         "imagemode_build_base": base,
         "imagemode_build_containerfile": str(options.containerfile.absolute()),
         "imagemode_build_context": str((options.context or options.containerfile.parent).absolute()),
@@ -254,6 +266,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--context", type=Path, help="build context (default: the directory of the Containerfile)")
     parser.add_argument("--nodes", type=int, default=6, help="how many nodes (default: 6)")
     parser.add_argument("--boot-seconds", type=float, default=2.0, help="how long a node boots (default: 2)")
+    parser.add_argument("--keep", action="store_true", help="leave registry and nodes running at the end, to play with")
     parser.add_argument("--lab", type=Path, default=inventory.CHECKOUT / ".lab" / "demo", help="where everything lives")
     options = parser.parse_args(list(arguments))
     if options.containerfile is None and options.context is not None:
