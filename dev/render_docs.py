@@ -9,6 +9,7 @@ Usage: python dev/render_docs.py
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -29,7 +30,13 @@ def names_of_roles() -> list[str]:
 
 def ansible_doc(kind: str, names: list[str], *options: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        ["ansible-doc", "--type", kind, *options, *names], capture_output=True, text=True, check=False, cwd=ROOT
+        ["ansible-doc", "--type", kind, *options, *names],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+        # Modules are found as Python packages are; for roles ansible-doc looks only along this path.
+        env={**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".venv/collections")},
     )
 
 
