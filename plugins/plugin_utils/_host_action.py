@@ -15,6 +15,8 @@ from ansible_collections.imagemode.nodes.plugins.plugin_utils._connection_runner
 
 Result = dict[str, t.Any]
 
+_FIRST_OF = 'for program; do command -v "$program" && exit; done; exit 1'
+
 
 class HostAction(ActionBase):  # type: ignore[misc]  # Ansible ships no types
     """Options in, backend called, result out.
@@ -61,11 +63,13 @@ class HostAction(ActionBase):  # type: ignore[misc]  # Ansible ships no types
 
     def _run_as_module(self, runner: ConnectionRunner, task_vars: Result) -> Result:
         """`async` needs a process on the node that outlives the connection, and Ansible's needs Python there."""
-        if not runner.run_one(Step(("sh", "-c", "command -v python3 || command -v /usr/libexec/platform-python"))).ok:
+        named = str(task_vars.get("ansible_python_interpreter", ""))
+        pythons = (named,) if named.startswith("/") else ("python3", "/usr/libexec/platform-python")
+        if not runner.run_one(Step(("sh", "-c", _FIRST_OF, "sh", *pythons))).ok:
             return {
                 "failed": True,
-                "msg": "This node has no Python, and a task with async runs as a Python process on the node. Remove async: without "
-                "it the module needs only a POSIX shell there.",
+                "msg": f"This node has no Python ({', '.join(pythons)}), and a task with async runs as a Python process on the node. "
+                "Remove async: without it the module needs only a POSIX shell there.",
             }
         return t.cast(
             Result,

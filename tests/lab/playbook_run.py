@@ -31,7 +31,7 @@ class PlaybookRun:
     stats: Mapping[str, Mapping[str, int]]
 
     def results(self, task: str | None = None, host: str | None = None) -> list[dict[str, Any]]:
-        """Task results as they arrived, each with ``host``, ``task``, ``event`` added; narrowed by name if given."""
+        """Task results as they arrived, each with ``node``, ``task``, ``event`` added; narrowed by name if given."""
         found = []
         for event in self.events:
             data = event.get("event_data", {})
@@ -39,7 +39,7 @@ class PlaybookRun:
                 continue
             if (task is not None and data.get("task") != task) or (host is not None and data.get("host") != host):
                 continue
-            found.append({**data["res"], "host": data["host"], "task": data.get("task"), "event": event["event"]})
+            found.append({**data["res"], "node": data["host"], "task": data.get("task"), "event": event["event"]})
         return found
 
     def result(self, task: str, host: str) -> dict[str, Any]:

@@ -13,12 +13,14 @@ from collections.abc import Iterable
 WHITEOUT = ".wh."
 OPAQUE = ".wh..wh..opq"
 
-# Files that exist in every tree so that a node's own tools can be mounted over them; not executable, so that a shell
-# does not find the tools that a node lacks.
+# Files that exist in every tree so that a node's own tools can be mounted over them.
 PLACEHOLDERS = (
     *("usr/bin/bootc", "usr/bin/rpm-ostree", "usr/bin/ostree"),
     *("usr/bin/systemctl", "usr/bin/systemd-run", "usr/bin/reboot", "usr/bin/shutdown", "usr/bin/poweroff"),
 )
+# What a placeholder does on a node that lacks the tool: a shell that finds a file without execute permission would say
+# `Permission denied` and 126 instead.
+NOT_FOUND = '#!/bin/sh\necho "/bin/sh: ${0##*/}: not found" >&2\nexit 127\n'
 DIRECTORIES = ("dev", "etc", "proc", "run", "sys", "sysroot", "tmp", "var", "usr/bin", "usr/etc")
 
 
@@ -71,8 +73,9 @@ def _make_ostree_tree(root: str) -> None:
     for placeholder in PLACEHOLDERS:
         path = os.path.join(root, placeholder)
         if not os.path.lexists(path):
-            with open(path, "w", encoding="ascii"):
-                os.chmod(path, 0o644)
+            with open(path, "w", encoding="ascii") as file:
+                file.write(NOT_FOUND)
+            os.chmod(path, 0o755)
 
 
 def apply_layer(blob: str, root: str) -> None:

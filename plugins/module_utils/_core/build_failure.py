@@ -88,10 +88,10 @@ _REGISTRY_TEXTS = (
     ),
     (
         RegistryTrouble.BUSY,
-        r"toomanyrequests|too many requests|429|50[0234] |HTTP status: 50[0234]|Service Unavailable",
+        r"toomanyrequests|too many requests|(?<![:\w])429\b|(?<![:\w])50[0234] |HTTP status: 50[0234]|Service Unavailable",
     ),
     (RegistryTrouble.DENIED, r"requested access to the resource is denied|\bdenied\b|403 \(Forbidden\)|403 Forbidden"),
-    (RegistryTrouble.UNAUTHORIZED, r"unauthorized|authentication required|invalid username/password|401"),
+    (RegistryTrouble.UNAUTHORIZED, r"unauthorized|authentication required|invalid username/password|(?<![:\w])401\b"),
     (
         RegistryTrouble.MISSING,
         r"manifest unknown|name unknown|repository name not known|NAME_UNKNOWN|404 \(Not Found\)|not found",

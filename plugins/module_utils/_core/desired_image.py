@@ -110,10 +110,9 @@ class DesiredImage:
 
     def describe(self) -> str:
         """The wanted image in a few words."""
-        expected = sorted(self.expected_digests)
-        if not expected or expected == [self.reference.digest]:
-            return self.reference.canonical
-        return f"{self.reference.canonical} with one of the digests {', '.join(map(short_digest, expected))}"
+        digests = sorted(self.expected_digests) or [self.reference.digest] * bool(self.reference.digest)
+        shown = f" ({' or '.join(map(short_digest, digests))})" if digests else ""
+        return f"{self.reference.without_digest}{shown}"
 
 
 def origin_base(state: HostState) -> DeployedImage | None:

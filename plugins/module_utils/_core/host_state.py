@@ -7,7 +7,11 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from ansible_collections.imagemode.nodes.plugins.module_utils._core.image_reference import ImageReference, Signature
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.image_reference import (
+    ImageReference,
+    Signature,
+    short_digest,
+)
 
 
 class Tool(str, Enum):
@@ -46,6 +50,15 @@ class DeployedImage:
     version: str | None = None
     timestamp: str | None = None
     architecture: str | None = None
+
+    def describe(self) -> str:
+        """Repository and tag, version and short digest, as far as known: `example.com/os:v1 2.0 (sha256:0123456789ab)`."""
+        words = [self.reference.without_digest]
+        if self.version and self.version != self.reference.tag:
+            words.append(self.version)
+        if self.digest:
+            words.append(f"({short_digest(self.digest)})")
+        return " ".join(words)
 
     def as_dict(self) -> dict[str, Any]:
         """The public shape, as documented for `image_mode_info`."""
@@ -139,10 +152,9 @@ class Deployment:
         return self.image.digest if self.image else None
 
     def describe(self) -> str:
-        """The deployment in a few words: its image and digest, or its commit."""
+        """The deployment in a few words: image, version and short digest, or its commit."""
         if self.image:
-            digest = f" ({self.image.digest})" if self.image.digest else ""
-            return f"{self.image.reference.text or self.image.reference.canonical}{digest}"
+            return self.image.describe()
         if self.local_changes and not self.origin:
             return f"a deployment with {self.local_changes.describe()} (ostree commit {self.checksum})"
         return f"ostree commit {self.checksum}" + (f" of {self.origin}" if self.origin else "")

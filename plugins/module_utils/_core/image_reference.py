@@ -129,6 +129,11 @@ class ImageReference:
         return text if self.transport is Transport.REGISTRY else f"{self.transport.value}:{text}"
 
     @property
+    def without_digest(self) -> str:
+        """Name and tag only, for people: the digest is shown beside it."""
+        return self.name + (f":{self.tag}" if self.tag else "")
+
+    @property
     def pull_text(self) -> str:
         """What to hand to a tool as target: a reference with tag and digest loses its tag.
 

@@ -24,13 +24,17 @@ class Command:
 
 @dataclass(frozen=True)
 class Plan:
-    """The way from `before` to `after`. `after` is a prediction; a digest in it is None where only the pull can tell it."""
+    """The way from `before` to `after`. `after` is a prediction; a digest in it is None where only the pull can tell it.
+
+    `diff_shows_booted`: the plan changes what is booted, rather than what boots next.
+    """
 
     before: HostState
     after: HostState
     commands: tuple[Command, ...]
     summary: str
     warnings: tuple[str, ...] = ()
+    diff_shows_booted: bool = False
 
     @property
     def changed(self) -> bool:
@@ -39,12 +43,14 @@ class Plan:
 
     @property
     def diff(self) -> dict[str, str]:
-        """Ansible's diff: what boots next, before and after. The same in a check run as in a real one."""
+        """Ansible's diff of what boots next, or of what is booted. The same in a check run as in a real one."""
+        header = "booted" if self.diff_shows_booted else "next boot"
+        before, after = (state.booted if self.diff_shows_booted else state.next for state in (self.before, self.after))
         return {
-            "before_header": "next boot",
-            "after_header": "next boot",
-            "before": _describe_next(self.before),
-            "after": _describe_next(self.after),
+            "before_header": header,
+            "after_header": header,
+            "before": _lines(before),
+            "after": _lines(after),
         }
 
     def as_dict(self) -> dict[str, Any]:
@@ -57,14 +63,13 @@ class Plan:
         }
 
 
-def _describe_next(state: HostState) -> str:
-    deployment: Deployment | None = state.next
+def _lines(deployment: Deployment | None) -> str:
     if deployment is None:
         return "nothing\n"
     lines = []
     if deployment.image:
-        reference = deployment.image.reference
-        lines.append(f"image: {reference.canonical}")
+        lines.append(f"image: {deployment.image.reference}")
+        lines.append(f"digest: {deployment.image.digest or 'whatever the registry has under this reference'}")
         lines.append(f"signature: {deployment.image.signature}")
     else:
         lines.append(f"ostree commit: {deployment.checksum}")

@@ -34,7 +34,7 @@ def plan_reboot(state: HostState, expected_digests: Collection[str]) -> Plan:
         return Plan(
             state, state, (), f"no reboot needed: {state.booted.describe()} is booted, and nothing waits for a reboot"
         )
-    return Plan(state, _after_reboot(state), (REBOOT,), f"rebooted into {following.describe()}")
+    return Plan(state, _after_reboot(state), (REBOOT,), f"rebooted into {following.describe()}", diff_shows_booted=True)
 
 
 def _after_reboot(state: HostState) -> HostState:
