@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A real sshd on loopback in front of one node: what the lab's own connection only imitates."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from lab import enter
+from lab.node import Node
+
+PROGRAM = "/usr/sbin/sshd"
+START_SECONDS = 10
+
+
+@dataclasses.dataclass(frozen=True)
+class Sshd:
+    """A running daemon: its port and the private key that it lets in as root."""
+
+    port: int
+    key: Path
+
+    def inventory_vars(self) -> dict[str, str | int]:
+        """What makes Ansible's ssh connection reach the node through it."""
+        return {
+            "ansible_connection": "ssh",
+            "ansible_host": "127.0.0.1",
+            "ansible_port": self.port,
+            "ansible_user": "root",
+            "ansible_ssh_private_key_file": str(self.key),
+            "ansible_ssh_common_args": "-o UserKnownHostsFile=/dev/null -o StrictHostKeyChecking=no -o IdentitiesOnly=yes",
+        }
+
+
+def missing() -> str | None:
+    """Why no sshd can be started here, or None."""
+    if not Path(PROGRAM).exists() or shutil.which("ssh") is None:
+        return "sshd or ssh is not installed (Debian: openssh-server, Fedora: openssh-server openssh-clients)"
+    return None if os.geteuid() == 0 else "an sshd that lets root in needs root"
+
+
+@contextlib.contextmanager
+def running(node: Node, directory: Path) -> Iterator[Sshd]:
+    """Start a daemon whose every session is a command on the node; stop it at the end."""
+    directory.mkdir(mode=0o700)
+    Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # where sshd confines its unprivileged half
+    for name in ("host", "user"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(directory / name)], check=True)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    settings = {
+        "ListenAddress": f"127.0.0.1:{port}",
+        "HostKey": directory / "host",
+        "AuthorizedKeysFile": directory / "user.pub",
+        "PidFile": "none",
+        "StrictModes": "no",
+        "UsePAM": "no",
+        "PermitRootLogin": "prohibit-password",
+        "ForceCommand": f"{sys.executable} -m lab.sshd {node.directory}",
+    }
+    configuration = directory / "sshd_config"
+    configuration.write_text("".join(f"{key} {value}\n" for key, value in settings.items()))
+    daemon = subprocess.Popen(
+        [PROGRAM, "-D", "-e", "-f", str(configuration)], stderr=(directory / "log").open("w"), start_new_session=True
+    )
+    try:
+        _wait_for(port, daemon, directory / "log")
+        yield Sshd(port, directory / "user")
+    finally:
+        daemon.terminate()
+        daemon.wait()
+
+
+def _wait_for(port: int, daemon: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline and daemon.poll() is None:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            return
+        time.sleep(0.05)
+    raise RuntimeError(f"sshd did not start: {log.read_text()}")
+
+
+def session(directory: Path) -> None:
+    """One session: replace this process by the client's command on the node, or turn the client away."""
+    node = Node.load(directory.parent.parent, directory.name)
+    if not node.is_up():
+        sys.exit(255)
+    argv = enter.command(node, ["/bin/sh", "-c", os.environ.get("SSH_ORIGINAL_COMMAND", "exec /bin/sh")])
+    os.execvp(argv[0], argv)  # noqa: S606
+
+
+if __name__ == "__main__":
+    session(Path(sys.argv[1]))
