@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A state survives being stored, and what is not understood is refused whole."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_holder import Holder
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_state import (
+    Denial,
+    Policy,
+    PoolState,
+    Progress,
+    Slot,
+    SlotState,
+)
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_state_json import (
+    StateError,
+    dump_state,
+    load_state,
+    state_as_dict,
+)
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_window import MaxUnavailable
+from hypothesis import given
+from hypothesis import strategies as st
+from rollout_examples import active, failed, pool
+
+COUNTS = st.integers(0, 10**6)
+TIMES = st.floats(0, 2e9)
+TEXTS = st.text(max_size=20)
+HOLDERS = st.builds(Holder, TEXTS, COUNTS, TEXTS, TEXTS, TEXTS, TEXTS, TEXTS)
+OPTIONAL = st.none() | TEXTS
+SLOTS = st.builds(
+    Slot,
+    st.sampled_from(SlotState),
+    TEXTS,
+    TIMES,
+    st.none() | HOLDERS,
+    OPTIONAL,
+    OPTIONAL,
+    st.none() | st.booleans(),
+    OPTIONAL,
+)
+STATES = st.builds(
+    PoolState,
+    pool=TEXTS,
+    pool_size=COUNTS,
+    generation=COUNTS,
+    target_digests=st.lists(TEXTS, max_size=3).map(tuple),
+    policy=st.builds(Policy, st.builds(MaxUnavailable, st.integers(1, 100), st.booleans()), COUNTS),
+    paused=st.booleans(),
+    denied=st.lists(st.builds(Denial, TEXTS, TEXTS, TIMES), max_size=2).map(tuple),
+    canaries=st.lists(TEXTS, max_size=2).map(tuple),
+    progress=st.builds(Progress, COUNTS, COUNTS, TIMES),
+    nodes=st.dictionaries(TEXTS, SLOTS, max_size=3),
+    returned=st.dictionaries(TEXTS, TIMES, max_size=3),
+)
+
+
+@given(STATES)
+def test_a_stored_state_is_the_same_state(state: PoolState) -> None:
+    assert load_state(dump_state(state)) == state
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "not JSON"),
+        ('{"schema": 1, "pool"', "not JSON"),
+        ("[]", "list"),
+        ("{}", "schema is None"),
+        ('{"schema": 2}', "schema is 2"),
+        ('{"schema": "1"}', "schema is '1'"),
+    ],
+)
+def test_text_that_is_no_state_is_refused(text: str, told: str) -> None:
+    with pytest.raises(StateError, match=told):
+        load_state(text)
+
+
+STORED = state_as_dict(pool({"n1": active(), "n2": failed()}, denied=(Denial("d", "r", 1.0),)))
+
+
+@pytest.mark.parametrize("name", [name for name in STORED if name != "schema"])
+def test_a_missing_field_is_refused(name: str) -> None:
+    with pytest.raises(StateError):
+        load_state(json.dumps({key: value for key, value in STORED.items() if key != name}))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"pool": 5},
+        {"pool_size": -1},
+        {"pool_size": True},
+        {"generation": "7"},
+        {"target_digests": "sha256:new"},
+        {"paused": 0},
+        {"policy": {"max_unavailable": "0", "max_failures": 1}},
+        {"nodes": []},
+        {"nodes": {"n1": {**STORED["nodes"]["n1"], "state": "borrowed"}}},
+        {"nodes": {"n1": {**STORED["nodes"]["n1"], "holder": {"host": "h"}}}},
+        {"nodes": {"n1": {**STORED["nodes"]["n1"], "since": None}}},
+    ],
+)
+def test_a_wrong_value_is_refused(change: dict[str, Any]) -> None:
+    with pytest.raises(StateError):
+        load_state(json.dumps({**STORED, **change}))
