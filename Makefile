@@ -18,27 +18,27 @@ help: ## Show this list
 .PHONY: demo
 demo: ## A rolling update of six simulated nodes [CONTAINERFILE=path] [CONTEXT=directory] [NODES=number]
 	@dev/setup lab
-	@$(PYTHON) -m lab.demo $(if $(CONTAINERFILE),--containerfile '$(CONTAINERFILE)') $(if $(CONTEXT),--context '$(CONTEXT)') $(if $(NODES),--nodes '$(NODES)')
+	@dev/as-root $(PYTHON) -m lab.demo $(if $(CONTAINERFILE),--containerfile '$(CONTAINERFILE)') $(if $(CONTEXT),--context '$(CONTEXT)') $(if $(NODES),--nodes '$(NODES)')
 
 .PHONY: test
-test: ## Every test and gate [LEVELS=unit,lint] [PYTEST_ARGS=…]
+test: ## Every test and gate [LEVELS=unit,lint]
 	@dev/setup dev
-	@$(PYTHON) dev/run_tests.py $(if $(filter command line,$(origin LEVELS)),--levels '$(LEVELS)')
+	@dev/as-root --if-possible $(PYTHON) dev/run_tests.py $(if $(filter command line,$(origin LEVELS)),--levels '$(LEVELS)')
 
 .PHONY: $(LEVELS)
 $(LEVELS): ## Only this level of the tests
 	@dev/setup dev
-	@$(PYTHON) dev/run_tests.py --levels $@
+	@dev/as-root --if-possible $(PYTHON) dev/run_tests.py --levels $@
 
 .PHONY: lab
 lab: ## The node lab by hand [ARGS="--help"]
 	@dev/setup lab
-	@$(PYTHON) -m lab $(ARGS)
+	@dev/as-root $(PYTHON) -m lab $(ARGS)
 
 .PHONY: bench
 bench: ## What a task costs on a node, compared with a plain command
 	@dev/setup dev
-	@$(PYTHON) -m lab.bench $(ARGS)
+	@dev/as-root $(PYTHON) -m lab.bench $(ARGS)
 
 .PHONY: setup
 setup: ## The set-up alone: system packages and .venv
@@ -51,6 +51,6 @@ format: ## Let ruff format the Python code
 
 .PHONY: clean
 clean: ## Remove what the targets above made in this checkout: .venv, caches and logs
-	@if [ -e .lab/lab.json ] && [ -x $(PYTHON) ]; then $(PYTHON) -m lab down; fi
+	@if [ -e .lab/lab.json ] && [ -x $(PYTHON) ]; then dev/as-root $(PYTHON) -m lab down; fi
 	@rm -rf .venv .cache .lab .ansible .mypy_cache .pytest_cache .ruff_cache .hypothesis dist tests/output changelogs/.plugin-cache.yaml
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

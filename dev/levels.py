@@ -25,11 +25,13 @@ class Level:
     """Steps that belong together. ``budget`` is what they may take together on two cores with cold caches, in seconds.
 
     A level that takes longer is named in the report; one that takes three times as long is ended, and has failed.
+    ``needs_root``: it runs nodes of the lab, whose file systems are mounted.
     """
 
     name: str
     budget: int
     steps: tuple[Step, ...]
+    needs_root: bool = False
 
 
 def _python(name: str, *arguments: str) -> Step:
@@ -79,8 +81,13 @@ LEVELS = (
         ),
     ),
     Level("unit", 120, (_pytest("tests/unit"),)),
-    Level("conformance", 240, (_pytest("tests/conformance"),)),
+    Level("conformance", 240, (_pytest("tests/conformance"),), needs_root=True),
     Level("sanity", 300, (_python("ansible-test sanity", "dev/sanity.py"),)),
-    Level("scenarios", 1200, (_pytest("tests/scenarios", "--numprocesses=2", "--dist=loadfile"),)),
-    Level("molecule", 240, (Step("molecule default", ("molecule", "test", "--scenario-name", "default")),)),
+    Level("scenarios", 1200, (_pytest("tests/scenarios", "--numprocesses=2", "--dist=loadfile"),), needs_root=True),
+    Level(
+        "molecule",
+        240,
+        (Step("molecule default", ("molecule", "test", "--scenario-name", "default")),),
+        needs_root=True,
+    ),
 )
