@@ -3,8 +3,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
-from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_state import Denial, SlotState
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_state import (
+    Denial,
+    PoolState,
+    Slot,
+    SlotState,
+)
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_transitions import (
     TransitionError,
     allow,
@@ -24,8 +31,8 @@ def test_release_counts_and_remembers_the_return() -> None:
 
 
 @pytest.mark.parametrize("slot", [None, failed(), unstaged()])
-def test_release_of_a_node_without_a_slot_changes_nothing(slot: object) -> None:
-    state = pool({"n1": slot} if slot else {})  # type: ignore[dict-item]
+def test_release_of_a_node_without_a_slot_changes_nothing(slot: Slot | None) -> None:
+    state = pool({"n1": slot} if slot else {})
     assert release(state, "n1", ME, 100.0) is state
 
 
@@ -52,9 +59,9 @@ def test_fail_can_deny_the_image_once() -> None:
 
 
 @pytest.mark.parametrize("end", [lambda s: release(s, "n1", ME, 1.0), lambda s: fail(s, "n1", ME, 1.0, "x")])
-def test_a_slot_that_another_run_took_over_is_left_to_it(end: object) -> None:
+def test_a_slot_that_another_run_took_over_is_left_to_it(end: Callable[[PoolState], PoolState]) -> None:
     with pytest.raises(TransitionError, match="process 200 of bob on here has taken it over"):
-        end(pool({"n1": active(OTHER)}))  # type: ignore[operator]
+        end(pool({"n1": active(OTHER)}))
 
 
 def test_forget() -> None:

@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether another controller is still there, and who of one controller's workers stands first: with real processes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_holder import Holder, Liveness
+from ansible_collections.imagemode.nodes.plugins.plugin_utils._rollout_controller import Controller
+from ansible_collections.imagemode.nodes.plugins.plugin_utils._rollout_line import Announcer, WaitingLine
+
+ALIVE, DEAD, UNKNOWN = Liveness.ALIVE, Liveness.DEAD, Liveness.UNKNOWN
+
+
+def test_this_process_is_alive() -> None:
+    controller = Controller()
+    assert controller.holder.pid == os.getpid()
+    assert controller.liveness(controller.holder) is ALIVE
+    assert controller.liveness(replace(controller.holder, start_time="")) is ALIVE
+    assert not controller.is_gone
+
+
+@pytest.mark.parametrize(
+    ("change", "liveness"),
+    [
+        ({"host": "elsewhere"}, UNKNOWN),
+        ({"pid_namespace": "pid:[1]"}, UNKNOWN),
+        ({"boot": "an earlier boot of this machine"}, DEAD),
+        ({"start_time": "1"}, DEAD),
+        ({"user": "somebody", "job": "7"}, ALIVE),
+    ],
+)
+def test_another_process_with_the_same_number(change: dict[str, str], liveness: Liveness) -> None:
+    controller = Controller()
+    assert controller.liveness(replace(controller.holder, **change)) is liveness  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("reap", [True, False])
+def test_a_killed_process_is_dead_even_if_nobody_waited_for_it(reap: bool) -> None:
+    controller = Controller()
+    with subprocess.Popen(["sleep", "60"]) as process:
+        stat = Path(f"/proc/{process.pid}/stat").read_text(encoding="ascii")
+        started = stat.rpartition(")")[2].split()[19]
+        holder = replace(controller.holder, pid=process.pid, start_time=started)
+        assert controller.liveness(holder) is ALIVE
+        process.kill()
+        if reap:
+            process.wait()
+            assert controller.liveness(replace(holder, start_time="")) is DEAD
+        else:
+            os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        assert controller.liveness(holder) is DEAD
+
+
+ORPHAN = """
+import multiprocessing, os, sys, time
+from ansible_collections.imagemode.nodes.plugins.plugin_utils._rollout_controller import Controller
+
+def work():
+    controller = Controller()
+    print(controller.holder.pid == os.getppid(), controller.is_gone, flush=True)
+    while not controller.is_gone:
+        time.sleep(0.05)
+    print("gone", flush=True)
+
+multiprocessing.get_context("fork").Process(target=work).start()
+time.sleep(60)
+"""
+
+
+def test_a_worker_holds_in_its_parents_name_and_sees_it_die() -> None:
+    with subprocess.Popen([sys.executable, "-c", ORPHAN], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == "True False\n"
+        parent.send_signal(signal.SIGKILL)
+        assert parent.stdout.readline() == "gone\n"
+
+
+def test_holder_in_words() -> None:
+    assert str(Holder("ctl", 7)) == "process 7 on ctl"
+    assert str(Holder("ctl", 7, user="ann", job="42")) == "process 7 of ann on ctl (job 42)"
+
+
+STAND = """
+import sys
+from pathlib import Path
+from ansible_collections.imagemode.nodes.plugins.plugin_utils._rollout_line import WaitingLine
+line = WaitingLine(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
+print("standing", flush=True)
+sys.stdin.readline()
+"""
+
+
+@contextlib.contextmanager
+def standing(path: Path, controller: int, position: int, program: str = STAND) -> Iterator[subprocess.Popen[str]]:
+    """Another process that stands in line until the end of the block."""
+    argv = [sys.executable, "-c", program, str(path), str(controller), str(position)]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "standing\n"
+        yield process
+        process.kill()
+
+
+def test_the_head_of_the_line(tmp_path: Path) -> None:
+    path = tmp_path / "line"
+    line = WaitingLine(path, controller_pid=500, position=3)
+    assert line.is_head
+    with standing(path, 500, 4), standing(path, 499, 1), standing(path, 501, 1):
+        assert line.is_head
+        with standing(path, 500, 1) as before:
+            assert not line.is_head
+            before.kill()
+            before.wait()
+            assert line.is_head
+    line.close()
+
+
+def test_who_steps_aside_holds_nobody_up(tmp_path: Path) -> None:
+    path = tmp_path / "line"
+    line = WaitingLine(path, 500, 1)
+    with standing(path, 500, 0, STAND.replace("print", "line.step_aside(); print")):
+        assert line.is_head
+    line.close()
+
+
+def test_the_announcer_says_what_is_new(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1000.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    said: list[str] = []
+    announcer = Announcer(said.append)
+    for at, key in [(0.0, "a"), (5.0, "a"), (6.0, "b"), (6.5, "c"), (7.5, "c"), (20.0, "c"), (38.0, "c")]:
+        now[0] = 1000.0 + at
+        announcer.tell(key, lambda at=at, key=key: f"{at:g} {key}")  # type: ignore[misc]
+    assert said == ["0 a", "6 b", "7.5 c", "38 c"]
