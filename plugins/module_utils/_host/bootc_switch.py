@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -35,11 +36,15 @@ class BootcSwitch:
         plan = plan_bootc_switch(before, self.desired)
         if check_mode or not plan.changed:
             return self._result(plan, plan.after if check_mode else before)
-        if any(command.pulls for command in plan.commands):
+        pulls = any(command.pulls for command in plan.commands)
+        if pulls:
             self.notify(f"stages {self.desired.describe()}")
+        started = time.monotonic()
         steps = [Step(command.argv, timeout=self._timeout(command), gate=True) for command in plan.commands]
         after, outcomes = observer.with_bootc(steps)
         self._prove(plan, after, outcomes)
+        if pulls:
+            self.notify(f"staged {describe(after.next)} in {time.monotonic() - started:.0f} s, digest proven")
         return self._result(plan, after)
 
     def _timeout(self, command: Command) -> int:
