@@ -8,11 +8,13 @@ import dataclasses
 import os
 import resource
 import select
+import selectors
 import signal
 import subprocess
 import time
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
+from lab.simulators import power
 from lab.simulators.host import Host
 
 if TYPE_CHECKING:
@@ -86,18 +88,92 @@ def _run(node: Node, command: str, user: str, stdin: bytes | None, tty: bool) ->
 
 def _with_pipes(node: Node, argv: list[str], boot: str, drop_after: float | None, stdin: bytes) -> Result:
     pipe = subprocess.PIPE
+    # Not `with`: that would wait for a command that a dropped connection leaves running.
     process = subprocess.Popen(argv, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True, close_fds=True)
     deadline = None if drop_after is None else time.monotonic() + drop_after
-    unsent: bytes | None = stdin
+    with contextlib.closing(_Pipes(process, stdin)) as pipes:
+        while pipes.pump(_patience(deadline)):
+            _raise_if_lost(node, boot, deadline, process)
+        _wait(node, boot, deadline, process)
+    _raise_if_ended_by_shutdown(node, boot, process)
+    return Result(_exit_status(process.returncode), pipes.stdout, pipes.stderr)
+
+
+class _Pipes:
+    """The three streams of a command, moved bit by bit.
+
+    Popen.communicate cannot be called in steps with data to send: after a time-out it forgets what it has not sent.
+    """
+
+    def __init__(self, process: subprocess.Popen[bytes], stdin: bytes) -> None:
+        assert process.stdin and process.stdout and process.stderr  # noqa: PT018 (all three were asked for)
+        self._stdin, self._stdout, self._stderr = process.stdin, process.stdout, process.stderr
+        self._unsent = memoryview(stdin)
+        self._received: dict[IO[bytes], list[bytes]] = {self._stdout: [], self._stderr: []}
+        self._selector = selectors.DefaultSelector()
+        os.set_blocking(self._stdin.fileno(), False)
+        self._selector.register(self._stdin, selectors.EVENT_WRITE)
+        for stream in self._received:
+            self._selector.register(stream, selectors.EVENT_READ)
+
+    def pump(self, seconds: float) -> bool:
+        """Move data for that long at most; returns False once the command has closed both its outputs."""
+        until = time.monotonic() + seconds
+        while self._open_outputs():
+            ready = self._selector.select(max(0.0, until - time.monotonic()))
+            for key, _ in ready:
+                if key.fileobj is self._stdin:
+                    self._send()
+                else:
+                    self._receive(key.fileobj)
+            if not ready or time.monotonic() >= until:
+                return True
+        return False
+
+    def close(self) -> None:
+        """Close our ends, as sshd does when a connection is gone; the command may go on."""
+        self._selector.close()
+        for stream in (self._stdin, self._stdout, self._stderr):
+            with contextlib.suppress(BrokenPipeError):
+                stream.close()
+
+    @property
+    def stdout(self) -> bytes:
+        return b"".join(self._received[self._stdout])
+
+    @property
+    def stderr(self) -> bytes:
+        return b"".join(self._received[self._stderr])
+
+    def _open_outputs(self) -> bool:
+        registered = self._selector.get_map()
+        return any(stream in registered for stream in self._received)
+
+    def _send(self) -> None:
+        try:
+            self._unsent = self._unsent[os.write(self._stdin.fileno(), self._unsent[:65536]) :]
+        except BrokenPipeError:  # the command does not want the rest
+            self._unsent = memoryview(b"")
+        if not self._unsent:
+            self._selector.unregister(self._stdin)
+            self._stdin.close()
+
+    def _receive(self, stream: Any) -> None:
+        chunk = os.read(stream.fileno(), 65536)
+        if chunk:
+            self._received[stream].append(chunk)
+        else:
+            self._selector.unregister(stream)
+
+
+def _wait(node: Node, boot: str, deadline: float | None, process: subprocess.Popen[bytes]) -> None:
+    """Wait for a command that has closed its streams."""
     while True:
         try:
-            stdout, stderr = process.communicate(unsent, timeout=_patience(deadline))
-            break
+            process.wait(_patience(deadline))
+            return
         except subprocess.TimeoutExpired:
-            unsent = None  # communicate remembers what it has not sent yet
             _raise_if_lost(node, boot, deadline, process)
-    _raise_if_lost(node, boot, None, process)
-    return Result(_exit_status(process.returncode), stdout, stderr)
 
 
 def _with_terminal(node: Node, argv: list[str], boot: str, drop_after: float | None) -> Result:
@@ -119,9 +195,9 @@ def _with_terminal(node: Node, argv: list[str], boot: str, drop_after: float | N
                 break  # the command has ended; what it left in the background does not keep a terminal session
             else:
                 _raise_if_lost(node, boot, deadline, process)
-        status = process.wait()
-        _raise_if_lost(node, boot, None, process)
-        return Result(_exit_status(status), b"".join(chunks), b"")
+        process.wait()
+        _raise_if_ended_by_shutdown(node, boot, process)
+        return Result(_exit_status(process.returncode), b"".join(chunks), b"")
     finally:
         os.close(master)
 
@@ -145,6 +221,13 @@ def _raise_if_lost(node: Node, boot: str, deadline: float | None, process: subpr
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
         raise ConnectionLost(f"Connection to {node.name} closed by remote host.")
+
+
+def _raise_if_ended_by_shutdown(node: Node, boot: str, process: subprocess.Popen[bytes]) -> None:
+    if process.returncode < 0 or process.returncode > 128:
+        # A shutdown kills first and notes last that the node is off: its lock tells when it has done so.
+        power.advance(Host(str(node.directory)))
+    _raise_if_lost(node, boot, None, process)
 
 
 def _exit_status(returncode: int) -> int:

@@ -88,6 +88,15 @@ def test_large_data_passes_on_standard_input_but_not_on_a_command_line(node: Nod
         connect(node).exec_command(f"echo {large.decode()}")
 
 
+def test_large_data_arrives_at_a_command_that_reads_it_late(node: Node, connect: Connect) -> None:
+    script = "sleep 0.7; wc -c"
+    assert connect(node).exec_command(f"/bin/sh -c '{script}'", in_data=b"x" * 300_000) == (0, b"300000\n", b"")
+
+
+def test_a_command_that_ignores_large_data_ends_well(node: Node, connect: Connect) -> None:
+    assert connect(node).exec_command("echo done", in_data=b"x" * 300_000) == (0, b"done\n", b"")
+
+
 def test_five_megabytes_come_back(node: Node, connect: Connect) -> None:
     rc, stdout, _ = connect(node).exec_command("/bin/sh -s", in_data=b"head -c 5000000 /dev/zero")
     assert (rc, len(stdout)) == (0, 5_000_000)
