@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lab.registry_client import Access, PullError, RegistryClient, choose_platform
+from lab.simulators import sysroot
 from lab.simulators.host import Host
 from lab.simulators.image_reference import ImageSpec, InvalidReference, RegistryReference
 from lab.trees import blob_path, check_out
@@ -22,6 +23,10 @@ BOOTABLE_LABELS = ("containers.bootc", "ostree.bootable")
 
 class UnsuitableImage(PullError):
     """The manifest was readable, but the image is refused or does not fit. ``str()`` is the tool's text."""
+
+
+class DiskFull(PullError):
+    """The image arrived, but there is no room to write it. ``str()`` is ostree's text."""
 
 
 class Import:
@@ -156,7 +161,7 @@ def image_status(metadata: dict[str, Any]) -> dict[str, Any]:
 def fetch(host: Host, found: Import, on_layer: Callable[[int, int, dict[str, Any]], None] | None = None) -> None:
     """Download what the node lacks, and check the image out. ``on_layer``: called with index, count and layer after each.
 
-    Raises PullError, ConnectionLost. Nothing is remembered unless everything arrived.
+    Raises PullError, ConnectionLost, DiskFull. Nothing is remembered unless everything arrived.
     """
     if found.already_present:
         return
@@ -175,6 +180,7 @@ def fetch(host: Host, found: Import, on_layer: Callable[[int, int, dict[str, Any
         layers=len(found.needed),
         metadata_bytes=found.client.received if found.client else 0,
     )
+    _write_to_disk(host, found)
     check_out(host.lab, found.commit, [layer["digest"] for layer in found.metadata["layers"]])
     state = host.state
     state.layers += [layer["digest"] for layer in found.needed if layer["digest"] not in state.layers]
@@ -192,6 +198,16 @@ def _fetch_layer(host: Host, found: Import, layer: dict[str, Any]) -> int:
     if not os.path.exists(blob_path(host.lab, layer["digest"])):
         raise PullError(f"the layer {layer['digest']} vanished from {host.lab}/blobs while it was pulled")
     return received
+
+
+def _write_to_disk(host: Host, found: Import) -> None:
+    full = host.fault("disk-full")
+    if full is not None and found.needed_bytes > full["available"]:
+        missing = sysroot.format_size(found.needed_bytes - full["available"])
+        raise DiskFull(
+            "Writing merged filesystem to mtree: Writing content object: "
+            f"min-free-space-percent '3%' would be exceeded, at least {missing} requested"
+        )
 
 
 def _stall(host: Host) -> None:

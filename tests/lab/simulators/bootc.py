@@ -388,12 +388,6 @@ class Bootc:
             ) from error
         except PullError as error:
             raise BootcError(f"{importing}{error}") from error
-        if full is not None and found.needed_bytes > full["available"]:
-            missing = sysroot.format_size(found.needed_bytes - full["available"])
-            raise BootcError(
-                f"{importing}Writing merged filesystem to mtree: Writing content object: "
-                f"min-free-space-percent '3%' would be exceeded, at least {missing} requested"
-            )
         return found
 
     def _stage(self, spec: ImageSpec, found: Import, prefix: str, *, locked: bool = False) -> None:

@@ -199,5 +199,5 @@ def _human_block(mark: str, title: str, entry: dict[str, Any], verbose: bool) ->
             ("Soft-reboot", "yes" if entry.get("softRebootCapable") else "no"),
         ]
     if image is None:
-        width += 3
+        width += 2
     return "\n".join(head + [f"{name.rjust(width)}: {value}" for name, value in rows]) + "\n"

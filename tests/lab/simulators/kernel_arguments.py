@@ -46,17 +46,21 @@ def _of_file(path: str, name: str, arch: str) -> list[str]:
 def after_switch(booted: list[str], old: list[str] | None, new: list[str] | None, bootc: tuple[int, ...]) -> list[str]:
     """The arguments of a deployment that bootc stages: the booted ones with the delta between the two images.
 
-    With no kargs.d at all in the new image nothing is removed and the old image's are added again: bootc before 1.11
-    then duplicates them (recorded, bootc 1.1.6), newer ones do not.
+    With no kargs.d at all in the new image nothing is removed and the old image's are added again. bootc before 1.11
+    adds what is there already a second time (recorded, bootc 1.1.6); newer ones do not.
     """
     result = list(booted)
     if new is None:
-        missing = old or []
-        return result + [argument for argument in missing if bootc < (1, 11) or argument not in result]
-    for argument in old or []:
-        if argument not in new and argument in result:
-            result.remove(argument)
-    return result + [argument for argument in new if argument not in (old or [])]
+        added = old or []
+    else:
+        added = [argument for argument in new if argument not in (old or [])]
+        for argument in old or []:
+            if argument not in new and argument in result:
+                result.remove(argument)
+    for argument in added:
+        if bootc < (1, 11) or argument not in result:
+            result.append(argument)
+    return result
 
 
 class Edits:

@@ -89,7 +89,6 @@ def _undeploy(host: Host, index: int) -> None:
     gone, was_staged = sysroot.undeploy(host, index)
     if not was_staged:
         print(sysroot.bootloader_line(host.state, -1))
-    sysroot.prune(host)
     print(f"Deleted deployment {gone.directory}")
     os.close(lock)
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 UNCHANGED = 77
 QUEUED = 'Changes queued for next boot. Run "systemctl reboot" to start a reboot'
 UNRELIABLE = "Note: --check and --preview may be unreliable.  See https://github.com/coreos/rpm-ostree/issues/1579\n"
+FETCHED = "0 metadata, 0 content objects fetched; 335 B transferred in 0 seconds; 0 bytes content written"
 NOT_OSTREE = "error: This system was not booted via libostree."
 KARG_LISTS = {
     "--append": "append",
@@ -191,13 +192,14 @@ class RpmOstree:
         return self._transaction("Upgrade", lambda: self._upgrade(given))
 
     def _upgrade_check(self) -> int:
-        sys.stderr.write(UNRELIABLE)
         pending = sysroot.pending(self.host)
         image = sysroot.image_of(self.host, pending)
         if image is None:
-            print("No updates available.")
+            sys.stderr.write(UNRELIABLE)
+            print(f"{FETCHED}\nNo updates available.")
             return UNCHANGED
         found = self._look_up(image[0])
+        sys.stderr.write(UNRELIABLE)
         if found.digest == image[1]["manifest_digest"]:
             print("No updates available.")
             return UNCHANGED
@@ -217,7 +219,7 @@ class RpmOstree:
         pending = sysroot.pending(self.host)
         image = sysroot.image_of(self.host, pending)
         if image is None:
-            print("No upgrade available.")
+            print(f"{FETCHED}\nNo upgrade available.")
             return UNCHANGED if "--unchanged-exit-77" in given.flags else 0
         spec, current = image
         found = self._pull(spec)
@@ -281,13 +283,6 @@ class RpmOstree:
             ) from error
         except PullError as error:
             raise RpmOstreeError(f"Importing: {error}") from error
-        full = self.host.fault("disk-full")
-        if full is not None and found.needed_bytes > full["available"]:
-            missing = sysroot.format_size(found.needed_bytes - full["available"])
-            raise RpmOstreeError(
-                "Importing: Writing merged filesystem to mtree: Writing content object: "
-                f"min-free-space-percent '3%' would be exceeded, at least {missing} requested"
-            )
         return found
 
     # order of deployments

@@ -121,7 +121,7 @@ def _layered(one: Deployment, metadata: dict[str, Any]) -> dict[str, Any]:
             "ostree.bootable": True,
         },
     }
-    if metadata["version"] is not None:
+    if metadata["version"] is not None and "refspec" in one.origin:
         extra["base-version"] = metadata["version"]
     return extra
 
