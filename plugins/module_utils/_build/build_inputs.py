@@ -17,11 +17,12 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._build.ignore_file
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.registry import Registry
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.resolved_image import native_platform
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.build_failure import BuildError, FailureCategory
-from ansible_collections.imagemode.nodes.plugins.module_utils._core.containerfile import (
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.containerfile import InvalidContainerfile
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.containerfile_images import (
     ImagePlace,
     ImageUse,
-    InvalidContainerfile,
     image_uses,
+    label_instruction,
     pinned_text,
 )
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.image_reference import ImageReference
@@ -30,7 +31,10 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._core.input_key im
 
 @dataclass(frozen=True)
 class BuildInputs:
-    """Everything that decides what is built. `digests` maps the canonical text of an image to its digest."""
+    """Everything that decides what is built.
+
+    `digests` maps the canonical text of an image to its digest; `containerfile` is the pinned and labelled copy.
+    """
 
     uses: tuple[ImageUse, ...]
     digests: Mapping[str, str]
@@ -71,13 +75,15 @@ def collect_inputs(request: BuildRequest, registry: Registry) -> BuildInputs:
         hashes[_input_name(use, request.base)] = digests[use.reference.canonical]
     hashes.update({f"build_arg {name}": text_hash(value) for name, value in request.build_args.items()})
     hashes.update({f"label {name}": text_hash(value) for name, value in request.labels.items()})
+    key = InputKey.over(hashes)
+    pinned = pinned_text(request.containerfile, uses, digests)
     return BuildInputs(
         uses,
         digests,
-        pinned_text(request.containerfile, uses, digests),
+        pinned + label_instruction({**request.labels, **key.labels()}, request.containerfile.escape),
         find_ignore_file(request.context, request.containerfile_path) if request.context else None,
         context,
-        InputKey.over(hashes),
+        key,
     )
 
 

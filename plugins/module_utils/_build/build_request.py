@@ -94,6 +94,9 @@ def check_request(request: BuildRequest) -> None:
         raise input_error(
             f"The labels {', '.join(reserved)} are this collection's own: names must not begin with {LABEL_PREFIX}"
         )
+    broken = sorted(name for name, value in request.labels.items() if "\n" in name + value)
+    if broken:
+        raise input_error(f"The labels {', '.join(broken)} have a line break, which a label cannot have.")
     check_authfile(request.access.authfile)
     if request.context is not None and not request.context.is_dir():
         raise input_error(

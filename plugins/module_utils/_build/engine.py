@@ -68,7 +68,6 @@ class BuildCall:
     context: Path
     ignore_file: Path
     build_args: Mapping[str, str]
-    labels: Mapping[str, str]
     tags: tuple[str, ...]
     timestamp: int
     isolation: str | None
@@ -114,7 +113,6 @@ class Engine:
             argv.append(f"--isolation={call.isolation}")
         argv.extend(call.registry_options)
         argv.extend(f"--build-arg={name}={value}" for name, value in sorted(call.build_args.items()))
-        argv.extend(f"--label={name}={value}" for name, value in sorted(call.labels.items()))
         argv.extend(f"--tag={tag}" for tag in call.tags)
         return [*argv, f"--ignorefile={call.ignore_file}", f"--file={call.containerfile}", str(call.context)]
 
@@ -129,12 +127,13 @@ class Engine:
 
     def local_labels(self, image: str) -> dict[str, str] | None:
         """The labels of an image in local storage; None where there is no such image."""
-        name = "{{json .OCIv1.Config.Labels}}" if self.name is EngineName.BUILDAH else "{{json .Labels}}"
-        done = capture([self.path, "inspect", "--type=image", f"--format={name}", image], ANSWER_SECONDS)
+        done = capture([self.path, "inspect", "--type=image", image], ANSWER_SECONDS)
         if done.exit_code != 0:
             return None
-        found = json.loads(done.output) or {}
-        return {str(label): str(value) for label, value in found.items()}
+        document = json.loads(done.output)
+        is_podman = self.name is EngineName.PODMAN
+        found = document[0].get("Labels") if is_podman else document["OCIv1"]["config"].get("Labels")
+        return {str(label): str(value) for label, value in (found or {}).items()}
 
 
 def choose_isolation(wanted: str) -> str | None:

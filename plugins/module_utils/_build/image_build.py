@@ -36,7 +36,7 @@ TAIL_LINES = 500
 PUSH_SECONDS = 3600.0
 HEREDOC_VERSIONS = {"buildah": (1, 33), "podman": (4, 9)}
 _SKIPPED_BLOB = re.compile(r"Skipping blob (sha256:[0-9a-f]{64})")
-_DEBUG_LINE = re.compile(r'(?:time="[^"]*" )?level=(?:debug|trace)')
+_DEBUG_LINE = re.compile(r'(?:time="[^"]*" )?level=(?:info|debug|trace)')
 
 
 class Action(str, Enum):
@@ -61,8 +61,12 @@ class Published:
 
 @dataclass(frozen=True)
 class BuiltImage:
-    """The image under the tag at the end. `image` is None where nothing was pushed, or would be in check mode."""
+    """The image under the tag at the end, and what it took: less than planned where another build was faster.
 
+    `image` is None where nothing was pushed, or would be in check mode.
+    """
+
+    action: Action
     image: ResolvedImage | None
     platform: str | None
     pushed_bytes: int
@@ -137,7 +141,7 @@ class ImageBuild:
     def run(self, action: Action, published: Published) -> BuiltImage:
         """Do it. Raises BuildError; the registry then has either all of the image under a tag or nothing new."""
         if action is Action.NOTHING:
-            return BuiltImage(published.by_key, published.platform, 0, None)
+            return BuiltImage(action, published.by_key, published.platform, 0, None)
         if action is Action.RETAG:
             return self._retag(published)
         files = BuildFiles.create(self.request.work_dir, self.request.slug)
@@ -159,11 +163,11 @@ class ImageBuild:
         self.commands.append(argv)
         if self.request.push:
             self.registry.copy(argv, self.request.image)
-            return BuiltImage(self._proven(published.by_key), published.platform, 0, None)
+            return BuiltImage(Action.RETAG, self._proven(published.by_key), published.platform, 0, None)
         done = capture(argv, PUSH_SECONDS)
         if done.exit_code != 0:
             raise BuildError(BuildFailure(FailureCategory.ENGINE, f"Could not tag the image: {done.errors.strip()}"))
-        return BuiltImage(None, None, 0, None)
+        return BuiltImage(Action.RETAG, None, None, 0, None)
 
     def _build(self, files: BuildFiles) -> BuiltImage:
         engine = Engine.find(self.request.engine)
@@ -174,6 +178,8 @@ class ImageBuild:
         trace = StorageTrace()
         call = self._call(files, self._timestamp())
         complete = False
+        if not call.use_cache:  # a result that loses its name to a new one would stay in storage without any
+            capture(engine.remove_argv(self._local_name()), PUSH_SECONDS)
         try:
             self._run_engine(engine.build_argv(call), trace)
             if hash_context(self.request) != self.inputs.context:
@@ -181,7 +187,11 @@ class ImageBuild:
                     f"The context {self.request.context} changed while the image was built, so what is in the image is not "
                     "what its input key says. Nothing was pushed. Run again when nothing writes there any more."
                 )
-            built = self._publish(engine, files) if self.request.push else BuiltImage(None, None, 0, str(self.log))
+            built = (
+                self._publish(engine, files)
+                if self.request.push
+                else BuiltImage(Action.BUILD, None, None, 0, str(self.log))
+            )
             complete = True
         finally:
             ledger.remember(trace, call.tags if self.request.push else ())
@@ -244,7 +254,9 @@ class ImageBuild:
         uploaded = sum(
             layer.size for layer, diff_id in zip(arrived.layers, configuration.diff_ids) if diff_id not in skipped
         )
-        return BuiltImage(self._proven(arrived), configuration.platform, uploaded + arrived.config_size, str(self.log))
+        return BuiltImage(
+            Action.BUILD, self._proven(arrived), configuration.platform, uploaded + arrived.config_size, str(self.log)
+        )
 
     def _push(self, argv: list[str], target: ImageReference) -> set[str]:
         """Push, with a bounded number of attempts; the layers (diff ids) that the registry had already."""
@@ -321,7 +333,6 @@ class ImageBuild:
             context=self.request.context or files.empty_context,
             ignore_file=self.inputs.ignore_file or files.no_ignore_file,
             build_args=self.request.build_args,
-            labels={**self.request.labels, **key.labels()},
             tags=tags,
             timestamp=timestamp,
             isolation=choose_isolation(self.request.isolation),

@@ -62,12 +62,19 @@ class LayerLedger:
         self._write([*self.entries(), *trace.pulled, *trace.created, *names])
 
     def prune(self, keep: Callable[[str], bool], remove: Callable[[str], bool]) -> None:
-        """Remove what `keep` does not want, the newest first; what cannot be removed stays recorded."""
-        left = []
-        for entry in reversed(self.entries()):
-            if keep(entry) or not remove(entry):
-                left.append(entry)
-        self._write(list(reversed(left)))
+        """Remove what `keep` does not want, the newest first; what cannot be removed stays recorded.
+
+        An image cannot go before those that rest on it, and the order of the list is that of several builds: so it is
+        gone through again as long as that removes something.
+        """
+        left = self.entries()
+        unwanted = [entry for entry in reversed(left) if not keep(entry)]
+        while unwanted:
+            stuck = [entry for entry in unwanted if not remove(entry)]
+            if len(stuck) == len(unwanted):
+                break
+            unwanted = stuck
+        self._write([entry for entry in left if entry in unwanted or keep(entry)])
 
     def _write(self, entries: Iterable[str]) -> None:
         temporary = self.path.with_suffix(".new")

@@ -113,7 +113,7 @@ def layered_build(params: Mapping[str, Any], check_mode: bool) -> Outcome:
             if check_mode:
                 build.commands.extend(build.planned_commands(action))
                 known = published.by_key if action is not Action.BUILD else None
-                built = BuiltImage(known, published.platform, 0, None)
+                built = BuiltImage(action, known, published.platform, 0, None)
             else:
                 built = build.run(action, published)
     except BuildError as error:
@@ -136,18 +136,18 @@ def layered_build(params: Mapping[str, Any], check_mode: bool) -> Outcome:
             ),
             _known(build),
         )
-    return Outcome(_build_result(build, action, published, built), warnings=_warnings(build))
+    return Outcome(_build_result(build, published, built), warnings=_warnings(build))
 
 
-def _build_result(build: ImageBuild, action: Action, published: Published, built: BuiltImage) -> dict[str, Any]:
+def _build_result(build: ImageBuild, published: Published, built: BuiltImage) -> dict[str, Any]:
     request = build.request
     image = built.image
     platforms: dict[str, str] = {}
     if image is not None:
         platforms = image.platforms or {built.platform or "": image.digest}
     return {
-        "changed": action is not Action.NOTHING,
-        "action": action.value,
+        "changed": built.action is not Action.NOTHING,
+        "action": built.action.value,
         "reference": str(request.image),
         "image": str(request.image.with_digest(image.digest)) if image else None,
         "digest": image.digest if image else None,
@@ -155,7 +155,7 @@ def _build_result(build: ImageBuild, action: Action, published: Published, built
         "platforms": platforms,
         "pushed_bytes": built.pushed_bytes,
         "log": built.log,
-        "diff": _diff(build, action, published),
+        "diff": _diff(build, built.action, published),
         **_known(build),
     }
 

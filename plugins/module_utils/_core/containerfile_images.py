@@ -1,0 +1,239 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The images that a Containerfile reads from outside, and the copy of it that an engine gets: pinned and labelled."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.containerfile import (
+    Containerfile,
+    Instruction,
+    InvalidContainerfile,
+)
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.image_reference import (
+    ImageReference,
+    InvalidReference,
+)
+
+SCRATCH = "scratch"
+_VARIABLE = re.compile(r"\\\$|\$(?:(\w+)|\{(\w+)(?:(:?[-+])([^}]*))?\})")
+
+
+class ImagePlace(str, Enum):
+    """Where a Containerfile names an image."""
+
+    INSERTED = "inserted"
+    FROM = "FROM"
+    COPY = "--from"
+    MOUNT = "--mount"
+
+
+@dataclass(frozen=True)
+class ImageUse:
+    """An image from outside the file. `token` is how the file spells it; `instruction` is None for an inserted FROM."""
+
+    place: ImagePlace
+    reference: ImageReference
+    token: str = ""
+    instruction: Instruction | None = None
+
+
+def image_uses(
+    containerfile: Containerfile, base: ImageReference | None, values: Mapping[str, str]
+) -> tuple[ImageUse, ...]:
+    """Every image from outside that the build reads, in order of lines.
+
+    `base`, where given, replaces the image on which the final stage rests, also through stages that build on each
+    other. `values` are the build arguments and the engine's platform arguments. Raises InvalidContainerfile.
+    """
+    if not containerfile.has_from:
+        if base is None:
+            raise InvalidContainerfile(
+                "Nothing says what to build on: the Containerfile has no FROM and the option base is not given."
+            )
+        inserted = ImageUse(ImagePlace.INSERTED, base)
+        return (inserted, *_uses_of_steps(containerfile, 0, values, {}))
+    scope = _argument_scope(containerfile.global_arguments, values, {})
+    uses: list[ImageUse] = []
+    root = _root_stage(containerfile, scope) if base is not None else None
+    for number in range(len(containerfile.stages)):
+        uses.extend(_uses_of_origin(containerfile, number, scope, base if number == root else None))
+        uses.extend(_uses_of_steps(containerfile, number, values, scope, _stage_names(containerfile, number)))
+    return tuple(uses)
+
+
+def _stage_names(containerfile: Containerfile, before: int) -> dict[str, int]:
+    names = {}
+    for number, stage in enumerate(containerfile.stages[:before]):
+        names[str(number)] = number
+        if stage.name:
+            names[stage.name.lower()] = number
+    return names
+
+
+def _root_stage(containerfile: Containerfile, scope: Mapping[str, str]) -> int:
+    """The stage whose FROM is the external image under the final stage."""
+    number = len(containerfile.stages) - 1
+    while True:
+        origin = containerfile.stages[number].origin
+        if origin is None:
+            return number
+        earlier = _stage_names(containerfile, number).get(expand(origin.words[0], scope, origin).lower())
+        if earlier is None:
+            return number
+        number = earlier
+
+
+def _uses_of_origin(
+    containerfile: Containerfile, number: int, scope: Mapping[str, str], base: ImageReference | None
+) -> list[ImageUse]:
+    origin = containerfile.stages[number].origin
+    if origin is None:
+        return []
+    token = origin.words[0]
+    image = expand(token, scope, origin).strip("\"'")
+    if image.lower() == SCRATCH:
+        if base is not None:
+            raise InvalidContainerfile(
+                f"Line {origin.line}: the final stage is built FROM scratch, so the option base has nothing to replace. "
+                "Leave base out, or name an image in this FROM.",
+                origin.line,
+                str(origin),
+            )
+        return []
+    if base is not None:
+        return [ImageUse(ImagePlace.FROM, base, token, origin)]
+    if image.lower() in _stage_names(containerfile, number):
+        return []
+    return [ImageUse(ImagePlace.FROM, _reference(image, origin), token, origin)]
+
+
+def _uses_of_steps(
+    containerfile: Containerfile,
+    number: int,
+    values: Mapping[str, str],
+    outer: Mapping[str, str],
+    earlier: Mapping[str, int] | None = None,
+) -> list[ImageUse]:
+    stage = containerfile.stages[number]
+    uses = []
+    for position, step in enumerate(stage.steps):
+        for place, token in _image_tokens(step):
+            scope = _argument_scope(stage.steps[:position], values, outer)
+            image = expand(token, scope, step).strip("\"'")
+            if image.lower() in (earlier or {}):
+                continue
+            uses.append(ImageUse(place, _reference(image, step), token, step))
+    return uses
+
+
+def _image_tokens(step: Instruction) -> list[tuple[ImagePlace, str]]:
+    source = step.flag("from")
+    if step.keyword in ("COPY", "ADD") and source is not None:
+        return [(ImagePlace.COPY, source)]
+    tokens = []
+    for flag in step.flags if step.keyword == "RUN" else ():
+        if flag.startswith("--mount="):
+            options = dict(part.partition("=")[::2] for part in flag[len("--mount=") :].split(","))
+            if options.get("from"):
+                tokens.append((ImagePlace.MOUNT, options["from"]))
+    return tokens
+
+
+def _reference(image: str, instruction: Instruction) -> ImageReference:
+    try:
+        return ImageReference.parse(image).require_registry()
+    except InvalidReference as error:
+        raise InvalidContainerfile(
+            f"Line {instruction.line}: {error} It is not the name of an earlier stage either.",
+            instruction.line,
+            str(instruction),
+        ) from error
+
+
+def _argument_scope(
+    instructions: tuple[Instruction, ...], values: Mapping[str, str], outer: Mapping[str, str]
+) -> dict[str, str]:
+    """The values of the arguments that ARG instructions declare; those without any value are left out."""
+    scope: dict[str, str] = {}
+    for instruction in instructions:
+        for word in instruction.words if instruction.keyword == "ARG" else ():
+            name, equals, default = word.partition("=")
+            if name in values:
+                scope[name] = values[name]
+            elif equals:
+                scope[name] = expand(default.strip("\"'"), scope, instruction)
+            elif name in outer:
+                scope[name] = outer[name]
+    return {**{name: text for name, text in values.items() if name.startswith(("TARGET", "BUILD"))}, **scope}
+
+
+def expand(text: str, scope: Mapping[str, str], instruction: Instruction) -> str:
+    """Replace `$X`, `${X}`, `${X:-default}` and `${X:+other}`. A variable without value raises InvalidContainerfile."""
+
+    def value(match: re.Match[str]) -> str:
+        if match.group() == "\\$":
+            return "$"
+        name = match.group(1) or match.group(2)
+        operator, word = match.group(3), match.group(4) or ""
+        current = scope.get(name)
+        is_set = bool(current) if operator and operator.startswith(":") else current is not None
+        if operator and operator.endswith("-"):
+            return current if is_set and current is not None else word
+        if operator and operator.endswith("+"):
+            return word if is_set else ""
+        if current is None:
+            raise InvalidContainerfile(
+                f"Line {instruction.line}: ${name} has no value here. Give it in build_args, "
+                f"or declare it with a default before this line: ARG {name}=…",
+                instruction.line,
+                str(instruction),
+            )
+        return current
+
+    return _VARIABLE.sub(value, text)
+
+
+def pinned_text(containerfile: Containerfile, uses: tuple[ImageUse, ...], digests: Mapping[str, str]) -> str:
+    """The Containerfile with every image from outside pinned, on the same lines except after an inserted FROM.
+
+    `digests` maps the canonical text of each reference to its digest.
+    """
+    lines = list(containerfile.lines)
+    for use in uses:
+        if use.instruction is None:
+            continue
+        pinned = str(use.reference.with_digest(digests[use.reference.canonical]))
+        span = slice(use.instruction.line - 1, use.instruction.last_line)
+        lines[span] = _replaced(use, "\n".join(lines[span]), pinned).split("\n")
+    for use in uses:
+        if use.place is ImagePlace.INSERTED:
+            pinned = str(use.reference.with_digest(digests[use.reference.canonical]))
+            lines.insert(containerfile.instructions[0].line - 1, f"FROM {pinned}")
+    return "\n".join(lines) + "\n"
+
+
+def _replaced(use: ImageUse, text: str, pinned: str) -> str:
+    before = r"(?<=\s)" if use.place is ImagePlace.FROM else r"(?<=from=)"
+    return re.sub(before + re.escape(use.token), lambda _match: pinned, text, count=1)
+
+
+def label_instruction(labels: Mapping[str, str], escape: str) -> str:
+    """One LABEL instruction for the end of a Containerfile, empty text without labels.
+
+    Engines put the labels of their own `--label` option on the images of all steps already (seen with buildah 1.28.2),
+    so that a cached step carries the labels of an earlier build, and the digest depends on what happened to be cached.
+    """
+    if not labels:
+        return ""
+    pairs = (f"{_quoted(name, escape)}={_quoted(value, escape)}" for name, value in sorted(labels.items()))
+    return f"LABEL {' '.join(pairs)}\n"
+
+
+def _quoted(text: str, escape: str) -> str:
+    for character in (escape, '"', "$"):
+        text = text.replace(character, escape + character)
+    return f'"{text}"'
