@@ -44,6 +44,9 @@ def main(arguments: Sequence[str]) -> int:
     """Run one command; returns the exit status."""
     options = _parser().parse_args(list(arguments))
     action: Callable[[argparse.Namespace], int] = options.action
+    if os.geteuid() != 0:
+        print("lab: the lab mounts the nodes' file systems, so it has to run as root", file=sys.stderr)
+        return 1
     try:
         return action(options)
     except (Mistake, RegistryError, ImageBuildError, ConnectionRefused, ConnectionLost, faults.UnknownFault) as error:

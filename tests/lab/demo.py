@@ -53,6 +53,9 @@ class Recap:
 def main(arguments: Sequence[str]) -> int:
     """Run the demo; returns the exit status."""
     options = _options(arguments)
+    if os.geteuid() != 0:
+        print("demo: the lab mounts the nodes' file systems, so it has to run as root", file=sys.stderr)
+        return 1
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         with _stage(options) as demo:
@@ -290,7 +293,9 @@ def _short(digest: str) -> str:
 
 
 def _relative(path: Path) -> str:
-    return os.path.relpath(path, inventory.CHECKOUT)
+    """As short as it can be typed in the checkout."""
+    full = path.absolute()
+    return str(full.relative_to(inventory.CHECKOUT) if full.is_relative_to(inventory.CHECKOUT) else full)
 
 
 def _headline(text: str) -> None:
