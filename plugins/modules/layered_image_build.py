@@ -56,7 +56,8 @@ options:
     type: str
   containerfile:
     description:
-      - Path of the Containerfile on the build host. A relative path starts where Ansible was started, if that is the build host.
+      - Path of the Containerfile on the build host. Make it absolute, for example with C(playbook_dir) or C(inventory_dir),
+        because Ansible does not say where a relative path would start.
       - Exactly one of O(containerfile) and O(containerfile_content) is required.
     type: path
   containerfile_content:
@@ -129,8 +130,8 @@ EXAMPLES = r"""
   imagemode.nodes.layered_image_build:
     image: registry.example.com/fleet/node:2026.11
     base: registry.example.com/base/os:9.6
-    containerfile: files/Containerfile
-    context: files/context
+    containerfile: "{{ inventory_dir }}/files/Containerfile"
+    context: "{{ inventory_dir }}/files/context"
     build_args:
       SNAPSHOT: "2026-11-20"
     authfile: ~/.config/containers/auth.json

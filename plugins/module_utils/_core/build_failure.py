@@ -214,6 +214,11 @@ def last_step(lines: Sequence[str]) -> ReachedStep | None:
     return None
 
 
+def _after_last_step(lines: Sequence[str]) -> Sequence[str]:
+    starts = [index for index, line in enumerate(lines) if _STEP.match(line.strip())]
+    return lines[starts[-1] + 1 :] if starts else lines
+
+
 def build_failure(
     containerfile: Containerfile, lines: Sequence[str], exit_code: int, image: str, authfile: str | None
 ) -> BuildFailure:
@@ -226,7 +231,7 @@ def build_failure(
     text = "\n".join(lines[-60:])
     step = str(instruction) if instruction else (reached.text if reached else None)
     where = f" at line {instruction.line} of the Containerfile" if instruction else ""
-    shown = excerpt([line for line in lines if not _STEP.match(line.strip())])
+    shown = excerpt(_after_last_step(lines))
     located = BuildFailure(
         FailureCategory.STEP, "", step=step, line=instruction.line if instruction else None, excerpt=shown
     )
