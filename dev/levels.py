@@ -45,7 +45,7 @@ def _pytest(directory: str, *options: str) -> Step:
 
 def _mypy_tests(directory: str) -> Step:
     """mypy over tests: each may import what lies beside it, because pytest puts its folder on the path."""
-    path = os.pathsep.join(sorted({str(file.parent) for file in (ROOT / directory).rglob("*.py")}))
+    path = os.pathsep.join(sorted({str(file.parent) for file in (ROOT / directory).rglob("test_*.py")}))
     return Step(f"mypy {directory}", ("env", f"MYPYPATH={path}", "mypy", "--strict", directory))
 
 
