@@ -28,6 +28,15 @@ class World:
     plain: str
     images: Pusher
 
+    @property
+    def files(self) -> dict[str, str]:
+        """What every image needs in this world: registries.conf, and an empty kargs.d."""
+        configuration = "".join(
+            f'[[registry]]\nlocation = "{address}"\ninsecure = true\n\n'
+            for address in (self.open, self.closed, self.down)
+        )
+        return {"etc/containers/registries.conf.d/20-lab.conf": configuration, "usr/lib/bootc/kargs.d/": ""}
+
     def translate(self, command: str) -> str:
         """A recorded command with the addresses of this world."""
         pairs = {
@@ -99,11 +108,7 @@ def free_ports(count: int) -> list[int]:
 
 def push_all(world: World) -> None:
     """Every image that the recordings mention."""
-    configuration = "".join(
-        f'[[registry]]\nlocation = "{address}"\ninsecure = true\n\n'
-        for address in (world.open, world.closed, world.down)
-    )
-    files = {"etc/containers/registries.conf.d/20-lab.conf": configuration, "usr/lib/bootc/kargs.d/": ""}
+    files = world.files
     push = world.images
     systems = {version: userland(version, files=files) for version in ("1", "2", "3", "k")}
     for number, day in (("1", "21"), ("2", "22"), ("3", "23")):

@@ -143,11 +143,11 @@ def _finalize(host: Host) -> tuple[str | None, str | None]:
     lock = _wait_for_lock(host)
     if lock is None:
         return None, "another process kept the sysroot lock"
-    full = host.fault("disk-full")
-    if full is not None and full["at_shutdown"]:
-        return None, "no space left on device"
-    host.reload()
     try:
+        full = host.fault("disk-full")
+        if full is not None and full["at_shutdown"]:
+            return None, "no space left on device"
+        host.reload()
         finalized = sysroot.finalize(host)
     except MergeConflict as error:
         return None, str(error)
