@@ -149,11 +149,12 @@ def _result(plan: RolloutPlan, changed: bool) -> dict[str, Any]:
         "order": list(plan.order),
         "window": plan.state.window,
         "pool_size": plan.state.pool_size,
-        "resumed": list(plan.resumed),
-        "retried": list(plan.retried),
-        "unreachable": list(plan.unreachable),
-        "unstaged": list(plan.unstaged),
-        "right": list(plan.right),
+        "resumed_nodes": list(plan.resumed),
+        "retried_nodes": list(plan.retried),
+        # A result with a key "unreachable" would itself be an unreachable host to Ansible.
+        "unreachable_nodes": list(plan.unreachable),
+        "unstaged_nodes": list(plan.unstaged),
+        "right_nodes": list(plan.right),
         "halted": bool(plan.halted),
         "reason": plan.halted,
         "diff": {

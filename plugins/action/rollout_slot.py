@@ -69,10 +69,12 @@ class ActionModule(ControllerAction):
             take_over=options["take_over"],
         )
         before, _version = store.read()
+        if self.check_mode:
+            # The plan of a check run is not stored, so the store knows nothing of it: it queued the node, so it may go.
+            msg = f"{options['pool']}: {node} would go out of service in its turn"
+            return {"changed": True, "halted": False, "slot_state": "held", **_described(before, node), "msg": msg}
         waiter = SlotWaiter(store, controller)
         try:
-            if self.check_mode:
-                return self._answered(node, before, waiter.ask(request, store=False))
             position = list(task_vars["ansible_play_hosts_all"]).index(node)
             with contextlib.closing(WaitingLine(store.line, controller.holder.pid, position)) as line:
                 decision = waiter.wait(request, options["wait_timeout"], line, Announcer(self.say))
@@ -103,11 +105,11 @@ class ActionModule(ControllerAction):
                     "same command again; it carries on where this one stopped."
                 ),
             }
-        changed = decision.verdict is Verdict.WAIT or before is None or before.nodes.get(node) != state.nodes.get(node)
+        changed = before is None or before.nodes.get(node) != state.nodes.get(node)
         out = state.out_of_service
-        adopted = f", {decision.reason}" if decision.reason and decision.verdict is Verdict.GRANTED else ""
+        adopted = f", {decision.reason}" if decision.reason else ""
         line = f"{state.pool}: {node} goes now{adopted} ({len(out)} of {state.window} out of service; {tally(state)})"
-        if changed and not self.check_mode:
+        if changed:
             self.say(line)
         return {
             "changed": changed,
@@ -115,7 +117,7 @@ class ActionModule(ControllerAction):
             **_described(state, node),
             "slot_state": "held",
             "msg": line,
-            "diff": _diff(before, state if decision.verdict is Verdict.GRANTED else before, node),
+            "diff": _diff(before, state, node),
         }
 
     def _guard_play(self, task_vars: dict[str, Any], store: FileStore) -> None:

@@ -155,27 +155,27 @@ store_path:
   description: Where the state of the pool is.
   returned: always
   type: str
-resumed:
+resumed_nodes:
   description: Nodes of this run that an earlier or another run took out of service.
   returned: when O(state=planned)
   type: list
   elements: str
-retried:
+retried_nodes:
   description: Nodes that failed before and are tried again.
   returned: when O(state=planned)
   type: list
   elements: str
-unreachable:
+unreachable_nodes:
   description: Nodes that staging could not reach.
   returned: when O(state=planned)
   type: list
   elements: str
-unstaged:
+unstaged_nodes:
   description: Nodes that are in service on their old image because staging failed.
   returned: when O(state=planned)
   type: list
   elements: str
-right:
+right_nodes:
   description: Nodes that run the image already.
   returned: when O(state=planned)
   type: list

@@ -62,8 +62,8 @@ class SlotWaiter:
                 )
             time.sleep(_POLL)
 
-    def ask(self, request: Request, store: bool = True) -> Decision:
-        """One question; a grant is stored unless `store` is false (check mode)."""
+    def ask(self, request: Request) -> Decision:
+        """One question; a grant is stored."""
 
         def change(state: PoolState | None) -> tuple[PoolState | None, Decision]:
             if state is None:
@@ -73,7 +73,7 @@ class SlotWaiter:
             if self._controller.is_gone:
                 raise ControllerGone
             decision = decide(state, request, self._controller.liveness)
-            return (decision.state if store else None), decision
+            return decision.state, decision
 
         return transact(self._store, change)
 
