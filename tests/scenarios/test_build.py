@@ -205,7 +205,7 @@ def test_what_makes_a_new_build_and_why(
 ) -> None:
     (builder.context / ".containerignore").write_text("*.log\n")
     build_base(builder.registry.address, "build/base", "moving", version="1.0")
-    base = {"base": f"{builder.registry.address}/build/base:moving"}
+    base: dict[str, Any] = {"base": f"{builder.registry.address}/build/base:moving"}
     first = builder.build(**base)
     options = change(builder)
 
@@ -382,6 +382,18 @@ def test_the_base_of_the_final_stage_is_replaced_and_pinned(builder: Builder, ba
     names = {found["name"]: found["hash"] for found in result["inputs"]}
     assert names["base"] == base_image.rpartition("@")[2]
     assert names[f"image {address}/build/tools:1"] == other.rpartition("@")[2]
+
+
+@pytest.mark.skipif(
+    not (shutil.which("podman") and (shutil.which("crun") or shutil.which("runc"))),
+    reason="podman and an OCI runtime are not installed",
+)
+def test_podman_makes_of_the_same_inputs_what_buildah_would_take_for_its_own(builder: Builder) -> None:
+    first = builder.build(engine="podman", isolation="chroot")
+    assert (first["action"], first["digest"]) == ("build", builder.registry.digest(builder.name, "1"))
+    assert builder.build(engine="buildah")["changed"] is False
+    builder.build(engine="podman", isolation="chroot", force=True, layer_cache=False)
+    assert builder.images() == []
 
 
 def _blob_bytes(registry: Registry) -> int:

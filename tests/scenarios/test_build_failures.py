@@ -113,7 +113,10 @@ def test_a_containerfile_that_does_not_parse_fails_before_anything_is_asked(
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"containerfile": "/nowhere/Containerfile", "containerfile_content": None}, "/nowhere/Containerfile cannot be read"),
+        (
+            {"containerfile": "/nowhere/Containerfile", "containerfile_content": None},
+            "/nowhere/Containerfile cannot be read",
+        ),
         ({"context": "/nowhere"}, "/nowhere is not a directory"),
         ({"authfile": "/nowhere/auth.json"}, "skopeo login --authfile /nowhere/auth.json"),
         ({"image": "Fleet/Node"}, "The option image"),
@@ -212,7 +215,9 @@ def test_credentials(tmp_path: Path, locked_registry: Registry, monkeypatch: pyt
     assert (none["category"], none["retryable"], none["line"]) == ("base_pull", False, 1)
     assert "skopeo login --authfile" in none["message"]
 
-    wrong = fail(tmp_path, locked_registry, text, authfile=_authfile(tmp_path / "wrong.json", locked_registry.address, "x"))
+    wrong = fail(
+        tmp_path, locked_registry, text, authfile=_authfile(tmp_path / "wrong.json", locked_registry.address, "x")
+    )
     assert wrong["category"] == "base_pull"
     assert "wrong.json" in wrong["message"]
 
@@ -234,7 +239,9 @@ def test_a_registry_that_takes_no_pushes(tmp_path: Path, registry: Registry, bas
     configuration["storage"]["filesystem"]["rootdirectory"] = str(directory / "storage")
     (directory / "readonly.json").write_text(json.dumps(configuration))
     process = subprocess.Popen(
-        ["docker-registry", "serve", str(directory / "readonly.json")], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        ["docker-registry", "serve", str(directory / "readonly.json")],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     try:
         time.sleep(0.5)
@@ -294,7 +301,9 @@ def _started(tmp_path: Path, registry: Registry, text: str) -> subprocess.Popen[
     return process
 
 
-def test_a_build_that_is_interrupted_leaves_nothing_half_done(tmp_path: Path, registry: Registry, base_image: str) -> None:
+def test_a_build_that_is_interrupted_leaves_nothing_half_done(
+    tmp_path: Path, registry: Registry, base_image: str
+) -> None:
     process = _started(tmp_path, registry, f"FROM {base_image}\nRUN echo started; sleep 78\n")
     os.kill(process.pid, signal.SIGTERM)
     result = json.loads(process.communicate(timeout=20)[0])

@@ -105,10 +105,16 @@ def test_a_digest_can_be_asked_for_in_check_mode(project: Project, registry: Reg
             "gather_facts": False,
             "tasks": [
                 {
-                    "imagemode.nodes.image_digest_info": {"image": f"{registry.address}/os:base", "validate_certs": False},
+                    "imagemode.nodes.image_digest_info": {
+                        "image": f"{registry.address}/os:base",
+                        "validate_certs": False,
+                    },
                     "register": "found",
                 },
-                {"ansible.builtin.copy": {"content": "{{ found }}", "dest": str(project.directory / "found")}, "check_mode": False},
+                {
+                    "ansible.builtin.copy": {"content": "{{ found }}", "dest": str(project.directory / "found")},
+                    "check_mode": False,
+                },
             ],
         }
     ]

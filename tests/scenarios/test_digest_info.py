@@ -75,7 +75,10 @@ def _index(registry: Registry, name: str) -> tuple[str, dict[str, str]]:
         )
     body = json.dumps({"schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": manifests}).encode()
     request = urllib.request.Request(
-        f"http://{registry.address}/v2/{name}/manifests/multi", data=body, headers={"Content-Type": INDEX_TYPE}, method="PUT"
+        f"http://{registry.address}/v2/{name}/manifests/multi",
+        data=body,
+        headers={"Content-Type": INDEX_TYPE},
+        method="PUT",
     )
     urllib.request.urlopen(request).close()
     return "sha256:" + hashlib.sha256(body).hexdigest(), platforms
@@ -101,7 +104,12 @@ def test_an_index_gives_every_digest_that_a_node_may_report(registry: Registry) 
 def test_a_tag_that_is_not_there_can_be_an_answer(registry: Registry, base_image: str) -> None:
     assert base_image
     result = ask(f"{registry.address}/os:nosuchtag", must_exist=False)
-    assert (result["failed"], result["exists"], result["digest"], result["expected_digests"]) == (False, False, None, [])
+    assert (result["failed"], result["exists"], result["digest"], result["expected_digests"]) == (
+        False,
+        False,
+        None,
+        [],
+    )
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._build.build_reque
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.engine import BuildCall, Engine, choose_isolation
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.layer_ledger import LayerLedger, StorageTrace
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.process import DeadlinePassed, capture, stream
+from ansible_collections.imagemode.nodes.plugins.module_utils._build.push_trace import PushTrace
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.registry import RETRY_DELAYS, Registry
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.resolved_image import ResolvedImage
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.build_failure import (
@@ -35,8 +36,6 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._core.input_key im
 TAIL_LINES = 500
 PUSH_SECONDS = 3600.0
 HEREDOC_VERSIONS = {"buildah": (1, 33), "podman": (4, 9)}
-_SKIPPED_BLOB = re.compile(r"Skipping blob (sha256:[0-9a-f]{64})")
-_DEBUG_LINE = re.compile(r'(?:time="[^"]*" )?level=(?:info|debug|trace)')
 
 
 class Action(str, Enum):
@@ -265,27 +264,16 @@ class ImageBuild:
         failure = None
         for delay in (0.0, *RETRY_DELAYS):
             time.sleep(delay)
-            skipped: set[str] = set()
-            tail: deque[str] = deque(maxlen=TAIL_LINES)
-
-            def note(line: str, skipped: set[str] = skipped, tail: deque[str] = tail) -> bool:
-                found = _SKIPPED_BLOB.search(line)
-                if found:
-                    skipped.add(found.group(1))
-                if _DEBUG_LINE.match(line):
-                    return False
-                tail.append(line)
-                return True
-
+            trace = PushTrace()
             try:
-                exit_code = stream(argv, log, PUSH_SECONDS, note)
+                exit_code = stream(argv, log, PUSH_SECONDS, trace.read)
             except DeadlinePassed as error:
-                exit_code, tail = -1, deque([str(error)])
+                exit_code = -1
+                trace = PushTrace(tail=deque([str(error)]))
             if exit_code == 0:
-                return skipped
-            output = "\n".join(line for line in tail if line.startswith("Error") or len(tail) < 3)
+                return trace.skipped
             failure = registry_failure(
-                FailureCategory.PUSH, "push", str(target), output or "\n".join(tail), self.request.access.authfile
+                FailureCategory.PUSH, "push", str(target), trace.errors, self.request.access.authfile
             ).with_log(str(log))
             if not failure.retryable:
                 break

@@ -250,7 +250,7 @@ def build_failure(
             located,
             category=FailureCategory.ENGINE,
             message=f"The build engine cannot run steps here{where}: {shown[-1] if shown else 'no output'} "
-            "Inside a container, or without runc or crun, set isolation to chroot.",
+            "Install crun, or set isolation to chroot where containers cannot be started; podman needs crun or runc even then.",
         )
     if reached is None or reached.text.startswith("FROM") or _pull_failed(errors):
         named = instruction.words[0] if instruction and instruction.keyword == "FROM" else image

@@ -118,6 +118,13 @@ def test_a_failed_build(
     assert failure.excerpt
 
 
+def test_podman_without_a_runtime_is_the_engines_trouble() -> None:
+    said = 'Error: default OCI runtime "runc" not found: invalid argument'
+    failure = build_failure(CONTAINERFILE, [said], 125, "r.example.com/os", None)
+    assert (failure.category, failure.line) == (FailureCategory.ENGINE, None)
+    assert "Install crun" in failure.message
+
+
 @pytest.mark.parametrize(
     ("output", "trouble", "retryable"),
     [
@@ -125,7 +132,11 @@ def test_a_failed_build(
         ("reading manifest base in r/os: unauthorized: authentication required", RegistryTrouble.UNAUTHORIZED, False),
         ("denied: requested access to the resource is denied", RegistryTrouble.DENIED, False),
         ('Get "https://r/v2/": http: server gave HTTP response to HTTPS client', RegistryTrouble.PLAIN_HTTP, False),
-        ("tls: failed to verify certificate: x509: certificate signed by unknown authority", RegistryTrouble.CERTIFICATE, False),
+        (
+            "tls: failed to verify certificate: x509: certificate signed by unknown authority",
+            RegistryTrouble.CERTIFICATE,
+            False,
+        ),
         ("dial tcp 127.0.0.1:1: connect: connection refused", RegistryTrouble.UNREACHABLE, True),
         ("dial tcp: lookup nosuch.example on 10.0.0.1:53: no such host", RegistryTrouble.UNREACHABLE, True),
         ("skopeo did not answer within 60 s", RegistryTrouble.UNREACHABLE, True),

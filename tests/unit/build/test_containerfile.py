@@ -72,9 +72,17 @@ def test_instructions_have_their_lines(text: str, expected: list[tuple[str, str,
     ("text", "base", "pinned"),
     [
         pytest.param(
-            "# mine\n\nRUN a\n", BASE, f"# mine\n\nFROM {BASE.name}@{DIGEST}\nRUN a\n", id="no FROM: the base is put before"
+            "# mine\n\nRUN a\n",
+            BASE,
+            f"# mine\n\nFROM {BASE.name}@{DIGEST}\nRUN a\n",
+            id="no FROM: the base is put before",
         ),
-        pytest.param("FROM registry.example.com/base/os:9.6\nRUN a\n", None, f"FROM {BASE.name}@{DIGEST}\nRUN a\n", id="FROM is pinned"),
+        pytest.param(
+            "FROM registry.example.com/base/os:9.6\nRUN a\n",
+            None,
+            f"FROM {BASE.name}@{DIGEST}\nRUN a\n",
+            id="FROM is pinned",
+        ),
         pytest.param(
             "FROM other.io/x:1\nRUN a\n", BASE, f"FROM {BASE.name}@{DIGEST}\nRUN a\n", id="base replaces the only FROM"
         ),

@@ -24,7 +24,11 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._build.resolved_im
 )
 
 ONE, TWO, THREE = ("sha256:" + digit * 64 for digit in "123")
-MANIFEST: dict[str, Any] = {"schemaVersion": 2, "config": {"digest": ONE, "size": 7}, "layers": [{"digest": TWO, "size": 5}]}
+MANIFEST: dict[str, Any] = {
+    "schemaVersion": 2,
+    "config": {"digest": ONE, "size": 7},
+    "layers": [{"digest": TWO, "size": 5}],
+}
 INDEX: dict[str, Any] = {
     "schemaVersion": 2,
     "mediaType": "application/vnd.oci.image.index.v1+json",
