@@ -108,7 +108,8 @@ def test_a_node_that_a_killed_run_left_rebooting_is_waited_for(tmp_path: Path) -
 
 
 def test_a_node_that_does_not_come_back_stops_the_rollout_until_it_is_repaired(six: RolloutProject) -> None:
-    six.nodes["w2"].create(fault="hangs in boot")
+    for node in SIX:
+        six.nodes[node].create(seconds=2.0, fault="hangs in boot" if node == "w2" else None)
     six.set_variables(imagemode_image="registry.test/os:new", imagemode_max_unavailable=2, imagemode_reboot_timeout=3)
     broken = six.run()
     assert broken.rc == 2, broken.output

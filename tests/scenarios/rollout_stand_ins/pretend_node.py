@@ -31,15 +31,16 @@ class PretendNode:
     @contextmanager
     def changing(self) -> Iterator[dict[str, Any]]:
         """The node's state as of now; what is changed in it is stored."""
-        with self._file.open("r+", encoding="utf-8") as stream:
-            fcntl.flock(stream, fcntl.LOCK_EX)
-            state = json.load(stream)
+        with (self._directory / f"{self.name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            state = json.loads(self._file.read_text(encoding="utf-8"))
             if state["staged"] and 0 < state["up_at"] <= time.time():
                 state.update(booted=state["staged"], staged=None, up_at=0.0, boots=state["boots"] + 1)
             yield state
-            stream.seek(0)
-            stream.truncate()
-            json.dump(state, stream)
+            # Whole or not at all: the process that does this may be killed at any moment.
+            new = self._directory / f"{self.name}.new"
+            new.write_text(json.dumps(state), encoding="utf-8")
+            new.replace(self._file)
 
     def read(self) -> dict[str, Any]:
         with self.changing() as state:
