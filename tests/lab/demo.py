@@ -34,7 +34,7 @@ POOL = "workers"
 OLD_BOOTC = "1.1.6"
 CURRENT_BOOTC = "1.16.9"
 RECAP = re.compile(r"^(\S+)\s+: ok=\d+\s+changed=(\d+)\s+unreachable=(\d+)\s+failed=(\d+)")
-STOP_SECONDS = 20.0
+STOP_SECONDS = 5.0  # Ansible itself sometimes hangs when interrupted: a worker died with the lock of the result queue
 
 
 class DemoFailure(Exception):
@@ -165,7 +165,7 @@ class Demo:
             "PYTHONUNBUFFERED": "1",
         }
         process = subprocess.Popen(
-            [program, *words],
+            ["setpriv", "--pdeathsig", "TERM", program, *words],  # it ends with us, however we end
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -15,6 +15,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
+import uuid
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,7 @@ MANIFEST_TYPES = (
     "application/vnd.docker.distribution.manifest.list.v2+json",
     "application/vnd.docker.distribution.manifest.v2+json",
 )
+MARK_HEADER = "X-Lab-Registry"
 START_SECONDS = 15.0
 STOP_SECONDS = 5.0
 PORT_ATTEMPTS = 5
@@ -70,11 +72,11 @@ class Registry:
         directory.mkdir(parents=True, exist_ok=True)
         for _ in range(PORT_ATTEMPTS):
             chosen = port or _free_port()
-            address = f"127.0.0.1:{chosen}"
-            config = _write_config(directory, address, username, password)
+            address, mark = f"127.0.0.1:{chosen}", uuid.uuid4().hex
+            config = _write_config(directory, address, mark, username, password)
             process = _spawn(directory, config, outlives_us)
             registry = cls(directory, address, process.pid, username, password, process)
-            if registry._wait_until_ready():
+            if registry._wait_until_ready(mark):
                 (directory / "registry.json").write_text(
                     json.dumps({"address": address, "pid": process.pid, "username": username}) + "\n"
                 )
@@ -161,17 +163,19 @@ class Registry:
             request.add_header("Authorization", f"Basic {token}")
         return urllib.request.urlopen(request, timeout=10)
 
-    def _wait_until_ready(self) -> bool:
+    def _wait_until_ready(self, mark: str) -> bool:
+        """Whether it is this registry that answers, and not one that had the port before."""
         end = time.monotonic() + START_SECONDS
         while time.monotonic() < end:
             if self._process is not None and self._process.poll() is not None:
                 return False
             try:
-                self._request("GET", "/v2/").close()
+                with self._request("GET", "/v2/") as answer:
+                    if answer.headers[MARK_HEADER] == mark:
+                        return True
             except (urllib.error.URLError, OSError):
-                time.sleep(0.02)
-            else:
-                return True
+                pass
+            time.sleep(0.02)
         return False
 
     def _wait_until_gone(self) -> bool:
@@ -192,7 +196,7 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _write_config(directory: Path, address: str, username: str | None, password: str | None) -> Path:
+def _write_config(directory: Path, address: str, mark: str, username: str | None, password: str | None) -> Path:
     config: dict[str, Any] = {
         "version": "0.1",
         "log": {"level": "info", "accesslog": {"disabled": False}},
@@ -201,7 +205,7 @@ def _write_config(directory: Path, address: str, username: str | None, password:
             "delete": {"enabled": True},
             "cache": {"blobdescriptor": "inmemory"},
         },
-        "http": {"addr": address, "headers": {"X-Content-Type-Options": ["nosniff"]}},
+        "http": {"addr": address, "headers": {"X-Content-Type-Options": ["nosniff"], MARK_HEADER: [mark]}},
     }
     if username is not None and password is not None:
         passwords = directory / "htpasswd"
