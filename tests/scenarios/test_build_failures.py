@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 import base64
+import http.server
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -252,6 +254,53 @@ def test_a_registry_that_takes_no_pushes(tmp_path: Path, registry: Registry, bas
     assert (failure["category"], failure["retryable"]) == ("push", False)
     assert "405" in failure["message"]
     assert [argv[1] for argv in failure["commands"]] == ["build", "--log-level=debug"]
+
+
+class _SecretiveRegistry(http.server.BaseHTTPRequestHandler):
+    """Knows its users, and refuses to talk about a repository that does not exist, as several hosted registries do."""
+
+    def do_GET(self) -> None:
+        token = base64.b64encode(f"ci:{PASSWORD}".encode()).decode()
+        if self.headers.get("Authorization") != f"Basic {token}":
+            self._answer(401, "UNAUTHORIZED", "authentication required")
+        elif self.path == "/v2/":
+            self._answer(200, "", "")
+        else:
+            self._answer(403, "DENIED", "requested access to the resource is denied")
+
+    do_HEAD = do_POST = do_GET
+
+    def _answer(self, status: int, code: str, message: str) -> None:
+        body = json.dumps({"errors": [{"code": code, "message": message}]} if code else {}).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Docker-Distribution-API-Version", "registry/2.0")
+        if status == 401:
+            self.send_header("WWW-Authenticate", 'Basic realm="r"')
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+def test_a_repository_that_does_not_exist_yet_is_left_to_the_push(
+    tmp_path: Path, registry: Registry, base_image: str
+) -> None:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _SecretiveRegistry) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"127.0.0.1:{server.server_address[1]}"
+        options = {"image": f"{address}/fleet/node:1"}
+        text = f"FROM {base_image}\nRUN true\n"
+        wrong = fail(tmp_path, registry, text, authfile=_authfile(tmp_path / "w", address, "x"), **options)
+        right = fail(tmp_path, registry, text, authfile=_authfile(tmp_path / "r", address, PASSWORD), **options)
+        server.shutdown()
+    assert (wrong["category"], wrong["commands"]) == ("registry", [])
+    assert (right["category"], right["retryable"]) == ("push", False)
+    assert "has no permission" in right["message"]
+    assert [argv[1] for argv in right["commands"]] == ["build", "--log-level=debug"]
 
 
 @pytest.mark.parametrize(

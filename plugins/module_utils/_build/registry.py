@@ -73,13 +73,27 @@ class Registry:
         return found
 
     def resolve_if_there(self, reference: ImageReference) -> ResolvedImage | None:
-        """The same, or None where the registry says that there is no such image. Raises BuildError for all else."""
+        """The same, or None where the registry has no such image. Raises BuildError for all else.
+
+        Some registries refuse to talk about a repository that does not exist yet as if it were somebody else's. Where
+        they accept the credentials as such, that counts as not there: the push will tell.
+        """
         found = self.find(reference, FailureCategory.REGISTRY)
         if not isinstance(found, BuildFailure):
             return found
-        if registry_trouble("\n".join(found.excerpt)) is RegistryTrouble.MISSING:
+        trouble = registry_trouble("\n".join(found.excerpt))
+        refused = trouble in (RegistryTrouble.UNAUTHORIZED, RegistryTrouble.DENIED)
+        if trouble is RegistryTrouble.MISSING or (refused and self._accepts_credentials(reference)):
             return None
         raise BuildError(found)
+
+    def _accepts_credentials(self, reference: ImageReference) -> bool:
+        """Whether the registry takes the stored credentials. Nothing is stored: no others are given."""
+        try:
+            done = capture([self.skopeo, "login", *self.access.options(), reference.registry or ""], ANSWER_SECONDS)
+        except DeadlinePassed:
+            return False
+        return done.exit_code == 0
 
     def find(self, reference: ImageReference, category: FailureCategory) -> ResolvedImage | BuildFailure:
         """What the reference stands for, or why that cannot be told."""

@@ -93,14 +93,14 @@ _REGISTRY_TEXTS = (
     (RegistryTrouble.DENIED, r"requested access to the resource is denied|\bdenied\b|403 \(Forbidden\)|403 Forbidden"),
     (RegistryTrouble.UNAUTHORIZED, r"unauthorized|authentication required|invalid username/password|(?<![:\w])401\b"),
     (
-        RegistryTrouble.MISSING,
-        r"manifest unknown|name unknown|repository name not known|NAME_UNKNOWN|404 \(Not Found\)|not found",
-    ),
-    (
         RegistryTrouble.UNREACHABLE,
         r"connection refused|no such host|i/o timeout|connection reset|unexpected EOF|: EOF|TLS handshake timeout|"
         r"no route to host|network is unreachable|context deadline exceeded|server misbehaving|connection timed out|"
         r"did not answer within",
+    ),
+    (
+        RegistryTrouble.MISSING,
+        r"manifest unknown|name unknown|repository name not known|NAME_UNKNOWN|404 \(Not Found\)|not found",
     ),
 )
 _RETRYABLE = frozenset((RegistryTrouble.UNREACHABLE, RegistryTrouble.BUSY))
