@@ -10,7 +10,7 @@ module: rollout_plan
 short_description: Check and order the rollout of an image over a pool
 version_added: 0.1.0
 description:
-  - Plans in which order the nodes of a pool leave service, and stores the policy that M(imagemode.nodes.rollout_slot#module) obeys.
+  - Plans in which order the nodes of a pool leave service, and stores the policy that M(imagemode.nodes.rollout_slot) obeys.
   - Use it with C(run_once) in a play over the pool itself. A play over C(localhost) would not obey C(--limit).
   - First come nodes that an earlier run left out of service, then nodes that failed before and are tried again, then canaries, then the
     rest in the order of the play. Nodes that run the image already are not queued.
@@ -71,7 +71,7 @@ options:
     default: []
   staging:
     description: Name of the variable that the staging task registered on every host, a result of
-      M(imagemode.nodes.bootc_switch#module).
+      M(imagemode.nodes.bootc_switch).
     type: str
     default: node_rollout_staging
   since:

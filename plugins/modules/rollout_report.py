@@ -54,11 +54,11 @@ options:
     type: str
     default: node_rollout_staging
   held:
-    description: Name of the variable that M(imagemode.nodes.rollout_slot#module) registered when it was asked for the slot.
+    description: Name of the variable that M(imagemode.nodes.rollout_slot) registered when it was asked for the slot.
     type: str
     default: node_rollout_held
   ended:
-    description: Name of the variable that M(imagemode.nodes.rollout_slot#module) registered when the slot was given back or failed.
+    description: Name of the variable that M(imagemode.nodes.rollout_slot) registered when the slot was given back or failed.
     type: str
     default: node_rollout_ended
 notes:

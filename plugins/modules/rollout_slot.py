@@ -73,7 +73,7 @@ options:
     type: str
   deny:
     description: With O(state=failed), also deny the image of the plan to the whole pool, until C(allow) of
-      M(imagemode.nodes.rollout_plan#module) lifts that.
+      M(imagemode.nodes.rollout_plan) lifts that.
     type: bool
     default: false
 notes:
