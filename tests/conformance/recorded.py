@@ -77,6 +77,14 @@ class Reducer:
         count = sum(1 for known, _ in self.names if known == kind)
         return self.names.setdefault((kind, value), f"{kind.upper()}{count + 1}")
 
+    def like(self, other: Reducer, text: str) -> str:
+        """A text of the other host with this host's digests in the places of the other's."""
+        ours = {name: value for (_, value), name in self.names.items()}
+        for (kind, value), name in other.names.items():
+            if kind == "digest" and name in ours:
+                text = text.replace(value, ours[name])
+        return text
+
     def text(self, text: str) -> str:
         """A text with everything variable replaced."""
         for pattern, kind in _VARIABLE:
@@ -85,16 +93,16 @@ class Reducer:
             text = pattern.sub(replacement, text)
         return text
 
-    def output(self, text: str) -> Any:
-        """A text, or the document in it when it is JSON; a text in front of the JSON stays."""
+    def output(self, text: str) -> list[str]:
+        """The lines of a text; or of the document in it when it is JSON, one per leaf, and of what stands before it."""
         start = text.find("{")
         if start >= 0 and (start == 0 or text[start - 1] == "\n"):
             try:
                 document = json.loads(text[start:])
             except ValueError:
-                return self.text(text)
-            return {"in front": text[:start], "document": self.document(document), "keys": _key_order(text, document)}
-        return self.text(text)
+                return self.text(text).splitlines(keepends=True)
+            return [text[:start], _key_order(text, document), *_lines("", self.document(document))]
+        return self.text(text).splitlines(keepends=True)
 
     def document(self, value: Any, key: str = "") -> Any:
         if key == "base-commit-meta" or key == "layered-commit-meta":
@@ -108,6 +116,15 @@ class Reducer:
         if key == "transaction" and isinstance(value, str) and value.startswith(":1."):
             return "SENDER"
         return self.text(value) if isinstance(value, str) else value
+
+
+def _lines(path: str, value: Any) -> list[str]:
+    """A document as one line per leaf, so that a difference shows as such."""
+    if isinstance(value, dict) and value:
+        return [line for name, item in value.items() for line in _lines(f"{path}.{name}", item)]
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return [line for index, item in enumerate(value) for line in _lines(f"{path}[{index}]", item)]
+    return [f"{path} = {value!r}"]
 
 
 def _key_order(text: str, document: dict[str, Any]) -> str:

@@ -118,6 +118,7 @@ def push_all(world: World) -> None:
             Pusher(world.closed, credentials=CREDENTIALS).image(f"v{number}", [systems[number]], **options)
     Pusher(world.plain).image("v1", [systems["1"]])
     push.retag("v1", "w1")
+    push.retag("v3", "track")
     base = systems["k"]
     kargs_d = "usr/lib/bootc/kargs.d"
     for tag, version, arguments in (

@@ -164,7 +164,10 @@ def test_fault_disk_full_at_shutdown(make_host: MakeHost) -> None:
     host = staged(make_host)
     host.node.inject("disk-full", at_shutdown=True)
     host.reboot()
-    assert (booted_image(host), last_shutdown(host)) == ("os:v1", "no space left on device")
+    assert (booted_image(host), last_shutdown(host)) == (
+        "os:v1",
+        "Copying passwd: regfile copy: No space left on device",
+    )
     assert "failed to finalize previous deployment" in host.ok("rpm-ostree status")
 
 

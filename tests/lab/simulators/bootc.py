@@ -408,7 +408,7 @@ class Bootc:
         deployment = Deployment(
             booted.osname,
             found.commit,
-            sysroot.next_serial(host, booted.osname, found.commit),
+            sysroot.next_serial(host, found.commit),
             {"container": spec.origin()},
             kargs,
             locked=locked,

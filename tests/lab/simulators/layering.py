@@ -46,7 +46,7 @@ def layer(host: Host, packages: list[str]) -> None:
     checksum = layered_checksum(old.base, packages)
     new = Deployment(old.osname, checksum, 0, origin, old.kargs, base=old.base, pinned=old.pinned)
     if new.id != old.id:
-        new.serial = sysroot.next_serial(host, old.osname, checksum)
+        new.serial = sysroot.next_serial(host, checksum)
         os.rename(host.path("deploy", old.directory), host.path("deploy", new.directory))
     state.deployments[index] = new
     state.booted = new.id

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from typing import Any
 
 STOP_SECONDS = 0.25  # between `systemctl reboot` returning and the connection being lost
+NO_SPACE = "Copying passwd: regfile copy: No space left on device"
+LOCK_KEPT = "another process kept the sysroot lock"
+LOCKED = "finalization is locked"
 LOCK_GRACE_SECONDS = 1.0  # what ostree-finalize-staged waits for the lock once everything was asked to end
 
 
@@ -120,7 +123,8 @@ def _go_down(host: Host, power: dict[str, Any]) -> None:
     finalized, lost = _finalize(host) if host.is_ostree else (None, None)
     _end_processes(host, signal.SIGKILL)
     state = host.state
-    state.finalize_failed = lost is not None
+    noted = lost is not None and lost not in (LOCKED, LOCK_KEPT)  # what ends ostree from outside leaves no note
+    state.finalize_failure = f"Finalizing deployment: During /etc merge: {lost}" if noted else None
     if power["kind"] == "reboot" and before is not None and host.fire("boots-old-deployment"):
         state.booted = before
     else:
@@ -139,14 +143,14 @@ def _finalize(host: Host) -> tuple[str | None, str | None]:
     if staged is None:
         return None, None
     if staged.locked:
-        return None, "finalization is locked"
+        return None, LOCKED
     lock = _wait_for_lock(host)
     if lock is None:
-        return None, "another process kept the sysroot lock"
+        return None, LOCK_KEPT
     try:
         full = host.fault("disk-full")
         if full is not None and full["at_shutdown"]:
-            return None, "no space left on device"
+            return None, NO_SPACE
         host.reload()
         finalized = sysroot.finalize(host)
     except MergeConflict as error:

@@ -86,6 +86,7 @@ class RpmOstree:
             "install": self.install,
             "uninstall": self.uninstall,
             "apply-live": self.apply_live,
+            "finalize-deployment": self.finalize_deployment,
         }
         try:
             if command not in methods:
@@ -345,6 +346,28 @@ class RpmOstree:
             print(f"Cancelling transaction: {title} \nCancelled.")
         return 0
 
+    def finalize_deployment(self, argv: list[str]) -> int:
+        given = Arguments(argv, ("--allow-missing-checksum", "--allow-unlocked"))
+        if not given.words and "--allow-missing-checksum" not in given.flags:
+            raise RpmOstreeError("Must specify one of CHECKSUM or --allow-missing-checksum")
+        return self._transaction("FinalizeDeployment", lambda: self._finalize_deployment(given))
+
+    def _finalize_deployment(self, given: Arguments) -> int:
+        staged = self.host.staged
+        if staged is None:
+            raise RpmOstreeError("No pending staged deployment found")
+        if not staged.locked and "--allow-unlocked" not in given.flags:
+            raise RpmOstreeError("Staged deployment already unlocked")
+        image = sysroot.image_of(self.host, staged)
+        found = image[1]["manifest_digest"] if image else staged.base
+        if given.words and given.words[0] != found:
+            raise RpmOstreeError(f"Expected staged base checksum {given.words[0]}, but found {found}")
+        staged.locked = False
+        self.host.write_staged(staged)
+        given.flags.add("--reboot")
+        self._wants_reboot(given)
+        return 0
+
     # local changes
 
     def reset(self, argv: list[str]) -> int:
@@ -439,7 +462,7 @@ class RpmOstree:
 
     def _stage(self, checksum: str, base: str, origin: dict[str, Any], arguments: list[str], given: Arguments) -> None:
         osname = self.host.booted.osname
-        serial = sysroot.next_serial(self.host, osname, checksum)
+        serial = sysroot.next_serial(self.host, checksum)
         locked = "--lock-finalization" in given.flags
         print("Staging deployment...done")
         try:

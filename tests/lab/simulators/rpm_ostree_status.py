@@ -151,8 +151,9 @@ def for_people(host: Host, *, booted_only: bool = False) -> str:
     if running:
         lines.append(f"Transaction: {running['title']} ")
         lines.append(f"  Initiator: client(id:cli dbus:{running['sender'].lstrip(':')} unit:sshd.service uid:0)")
-    if host.state.finalize_failed:
+    if host.state.finalize_failure:
         lines.append("Warning: failed to finalize previous deployment")
+        lines.append(f"         error: {host.state.finalize_failure}")
         lines.append("         check `journalctl -b -1 -u ostree-finalize-staged.service`")
     lines.append("BootedDeployment:" if booted_only else "Deployments:")
     shown = [one for one in sysroot.all_deployments(host) if not booted_only or one.id == host.state.booted]

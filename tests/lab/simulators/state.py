@@ -82,7 +82,7 @@ class State:
         self.unlocked: str = document["unlocked"]
         self.live_replaced: str | None = document["live_replaced"]
         self.cached_update: dict[str, Any] | None = document["cached_update"]
-        self.finalize_failed: bool = document["finalize_failed"]
+        self.finalize_failure: str | None = document["finalize_failure"]
 
     @classmethod
     def empty(cls, stateroot: str) -> State:
@@ -98,7 +98,7 @@ class State:
                 "unlocked": "none",
                 "live_replaced": None,
                 "cached_update": None,
-                "finalize_failed": False,
+                "finalize_failure": None,
             }
         )
 

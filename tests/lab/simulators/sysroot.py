@@ -60,9 +60,11 @@ def rollback_queued(host: Host) -> bool:
     return rollback is not None and order.index(rollback.id) < order.index(host.state.booted)
 
 
-def next_serial(host: Host, osname: str, checksum: str) -> int:
-    same = [one.serial for one in all_deployments(host) if one.checksum == checksum and one.osname == osname]
-    return max(same) + 1 if same else 0
+def next_serial(host: Host, checksum: str) -> int:
+    """One more than the highest serial of that commit on disk, where lost staged deployments stay until a cleanup."""
+    names = os.listdir(host.path("deploy"))
+    serials = [int(name.rpartition(".")[2]) for name in names if name.startswith(f"{checksum}.")]
+    return max(serials) + 1 if serials else 0
 
 
 def check_kernel(tree: str) -> str:
@@ -86,6 +88,7 @@ def boot_checksum(tree: str) -> str:
 def stage(host: Host, deployment: Deployment) -> None:
     """Make a deployment the staged one, instead of any that was. It takes effect when the host goes down in order."""
     check_kernel(host.tree(deployment))
+    os.makedirs(host.path("deploy", deployment.directory), exist_ok=True)
     host.write_staged(None)
     host.write_staged(deployment)
 
@@ -167,29 +170,27 @@ def undeploy(host: Host, index: int) -> tuple[Deployment, bool]:
 
 
 def prune(host: Host) -> Pruned:
-    """Forget images that no deployment's origin names, then layers and commits that nothing uses any more."""
+    """Clean up: images that no deployment's origin names, layers and commits that nothing uses, lost deployments."""
     state, deployments = host.state, all_deployments(host)
-    named = set()
-    for one in deployments:
-        spec = ImageSpec.parse_origin(str(one.origin.get("container", "")))
-        if spec is not None:
-            named.add(spec.stored_as)
+    _delete_lost(host, {one.directory for one in deployments})
+    specs = [ImageSpec.parse_origin(str(one.origin.get("container", ""))) for one in deployments]
+    named = {spec.stored_as for spec in specs if spec is not None}
     gone = [name for name in state.images if name not in named]
     for name in gone:
         del state.images[name]
     used = {*state.images.values(), *(one.base for one in deployments)}
-    for checksum in [checksum for checksum in state.commits if checksum not in used]:
-        del state.commits[checksum]
-    sizes: dict[str, int] = {}
-    needed: set[str] = set()
-    for commit in state.commits.values():
-        needed.update(layer["digest"] for layer in commit["layers"])
-    for known in state.layers:
-        if known not in needed:
-            sizes[known] = _blob_size(host, known)
+    state.commits = {checksum: commit for checksum, commit in state.commits.items() if checksum in used}
+    needed = {layer["digest"] for commit in state.commits.values() for layer in commit["layers"]}
+    unused = [known for known in state.layers if known not in needed]
     state.layers = [known for known in state.layers if known in needed]
     host.save()
-    return Pruned(len(gone), len(sizes), sum(sizes.values()))
+    return Pruned(len(gone), len(unused), sum(_blob_size(host, known) for known in unused))
+
+
+def _delete_lost(host: Host, kept: set[str]) -> None:
+    for name in os.listdir(host.path("deploy")):
+        if name not in kept:
+            shutil.rmtree(host.path("deploy", name), ignore_errors=True)
 
 
 def _blob_size(host: Host, digest: str) -> int:
