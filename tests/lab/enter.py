@@ -33,6 +33,9 @@ def command(node: Node, argv: Sequence[str], *, user: str = "root") -> list[str]
     if user != "root":
         argv = [BUSYBOX, "su", "-s", "/bin/sh", user, "-c", shlex.join(argv)]
     return [
+        # A mount table of our own, because bwrap walks it to bind the machine's root, and fails when a mount that it has
+        # seen is gone a moment later: an image build next door is enough.
+        *("unshare", "--mount"),
         "bwrap",
         *("--unshare-uts", "--hostname", node.name),
         *("--ro-bind", str(mounts.tree / "usr"), "/usr"),
