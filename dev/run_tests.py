@@ -30,6 +30,7 @@ from levels import LEVELS, ROOT, Level, Step
 LOGS = ROOT / ".cache/test-logs"
 HOME = ROOT / ".cache/test-home"
 TAIL_LINES = 60
+CANNOT_RUN = 77
 PATIENCE = 3  # how many budgets a level may use before it is ended
 
 
@@ -118,6 +119,8 @@ def run(step: Step, log: Path, seconds: float, variables: Mapping[str, str]) -> 
             output.write(f"\nended after {seconds:.0f} s: that is {PATIENCE} times the budget of its level\n")
     if step.is_pytest:
         return tally_of_pytest(report, status)
+    if status == CANNOT_RUN:
+        return Tally(skipped=1, reasons=collections.Counter([log.read_text().splitlines()[-1]]))
     return Tally(passed=1) if status == 0 else Tally(failed=1)
 
 
@@ -141,7 +144,7 @@ def run_level(level: Level, variables: Mapping[str, str]) -> tuple[Tally, float]
         log = LOGS / f"{level.name}-{re.sub('[^a-z0-9]+', '-', step.name.lower())}.log"
         tally = run(step, log, max(level.budget * PATIENCE - (step_begin - begin), 1), variables)
         total.add(tally)
-        verdict = "FAIL" if tally.failed else "ok"
+        verdict = "FAIL" if tally.failed else "ok" if tally.passed else "skip"
         details = f"  ({tally})" if step.is_pytest else ""
         print(f"  {verdict:4}  {step.name:24}{time.monotonic() - step_begin:7.1f} s{details}", flush=True)
         for reason, number in sorted(tally.reasons.items()):
