@@ -9,6 +9,7 @@ import sys
 from lab.simulators import kernel_arguments, layering, rpm_ostree_status, sysroot
 from lab.simulators.host import Host
 from lab.simulators.image_reference import ImageSpec
+from lab.simulators.rpm_ostree_arguments import Arguments
 from lab.simulators.rpm_ostree_transaction import RpmOstreeError, cancel, refuse_if_busy, run
 from lab.simulators.state import LOCAL_CHANGES, Deployment
 
@@ -30,29 +31,6 @@ KARG_LISTS = {
     "--delete-if-present": "delete_if_present",
     "--replace": "replace",
 }
-
-
-class Arguments:
-    """Options and words of one call: ``--name=value`` and ``--name value`` alike where a value is expected."""
-
-    def __init__(self, argv: list[str], flags: tuple[str, ...], options: tuple[str, ...] = ()) -> None:
-        self.flags: set[str] = set()
-        self.values: dict[str, list[str]] = {}
-        self.words: list[str] = []
-        todo = list(argv)
-        while todo:
-            word = todo.pop(0)
-            name, separator, value = word.partition("=")
-            if name in options:
-                if not separator and not todo:
-                    raise RpmOstreeError(f"Missing argument for {name}")
-                self.values.setdefault(name, []).append(value if separator else todo.pop(0))
-            elif word in flags:
-                self.flags.add(word)
-            elif word.startswith("-") and len(word) > 1:
-                raise RpmOstreeError(f"Unknown option {word}")
-            else:
-                self.words.append(word)
 
 
 class RpmOstree:
