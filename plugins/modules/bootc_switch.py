@@ -98,23 +98,23 @@ EXAMPLES = r"""
 RETURN = r"""
 before:
   description: The host before, in the shape of RV(imagemode.nodes.image_mode_info#module:host).
-  returned: always, once the state could be read
+  returned: success
   type: dict
 after:
   description: The host after, in the same shape; in check mode as predicted.
-  returned: always, once the state could be read
+  returned: success
   type: dict
 reboot_required:
   description: Whether something else than the booted deployment boots next. A function of the host's state alone.
-  returned: always, once the state could be read
+  returned: success, and failure after the state could be read
   type: bool
 reboot_kind:
   description: V(soft), V(full), or V(null) if no reboot is required.
-  returned: always, once the state could be read
+  returned: success, and failure after the state could be read
   type: str
 commands:
   description: The commands that were run to change the node, or would be in check mode, each as a list of words.
-  returned: always, once the state could be read
+  returned: success, and failure after the state could be read
   type: list
   elements: list
   sample: [[bootc, switch, "registry.example.com/fleet/node:2026.11"]]
@@ -124,7 +124,7 @@ unreachable_host:
   type: bool
 digest:
   description: Digest of the image that boots next; V(null) in check mode where only the pull could tell it.
-  returned: always, once the state could be read
+  returned: success, and failure after the state could be read
   type: str
 """
 

@@ -8,10 +8,10 @@ import typing as t
 
 from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
-from ansible.utils.display import Display
 from ansible_collections.imagemode.nodes.plugins.module_utils._host.failure import EXPECTED_FAILURES
 from ansible_collections.imagemode.nodes.plugins.module_utils._host.runner import NodeUnreachable, Step
 from ansible_collections.imagemode.nodes.plugins.plugin_utils._connection_runner import ConnectionRunner
+from ansible_collections.imagemode.nodes.plugins.plugin_utils._terminal import say
 
 Result = dict[str, t.Any]
 
@@ -59,7 +59,7 @@ class HostAction(ActionBase):  # type: ignore[misc]  # Ansible ships no types
 
     def notify(self, sentence: str) -> None:
         """A line on the operator's terminal, at once, while the task still runs."""
-        Display().display(f"{self._host}: {sentence}")
+        say(f"{self._host}: {sentence}")
 
     def _run_as_module(self, runner: ConnectionRunner, task_vars: Result) -> Result:
         """`async` needs a process on the node that outlives the connection, and Ansible's needs Python there."""

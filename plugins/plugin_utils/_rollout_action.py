@@ -8,13 +8,11 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
-from ansible.utils.display import Display
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_plan import PlanError
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_transitions import TransitionError
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_window import WindowError
 from ansible_collections.imagemode.nodes.plugins.plugin_utils._store import StoreError
-
-display = Display()
+from ansible_collections.imagemode.nodes.plugins.plugin_utils._terminal import say
 
 
 class ControllerAction(ActionBase):  # type: ignore[misc]
@@ -48,7 +46,7 @@ class ControllerAction(ActionBase):  # type: ignore[misc]
 
     def say(self, line: str) -> None:
         """Plain output, at once: a worker's lines reach the terminal and the platform's events while it runs."""
-        display.display(line)
+        say(line)
 
 
 class GuardError(Exception):

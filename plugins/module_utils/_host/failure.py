@@ -11,13 +11,18 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._core.status_json 
 from ansible_collections.imagemode.nodes.plugins.module_utils._host.observe import ObservationFailed
 from ansible_collections.imagemode.nodes.plugins.module_utils._host.runner import NodeUnreachable, ShellFailed
 
+_LONG = frozenset({"before", "after", "booted", "diff"})
+
 
 class HostFailure(Exception):
-    """`result` has the shape of the module's result; `changed` in it is what the node's state says."""
+    """`result` is the module's result without the long descriptions of the host, which would bury the message on a terminal.
+
+    `changed` in it is what the node's state says.
+    """
 
     def __init__(self, message: str, result: dict[str, Any]) -> None:
         super().__init__(message)
-        self.result = result
+        self.result = {key: value for key, value in result.items() if key not in _LONG}
 
 
 EXPECTED_FAILURES = (
