@@ -147,9 +147,7 @@ class Demo:
         widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
         for row in rows:
             print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-        print(
-            f"\n{len(rows) - 1} nodes are on {_image(self.registry.address)}; {time.time() - self.began:.0f} s in all."
-        )
+        print(f"\nAll of them follow {_image(self.registry.address)}. The demo took {time.time() - self.began:.0f} s.")
 
     def _run_playbook(self, playbook: str) -> Recap:
         """Show the command, run it, pass its output through; raises DemoFailure when it fails."""
