@@ -14,7 +14,7 @@ options:
     description:
       - The node is only right when the digest of its image is one of these.
       - It is a list because a registry has one digest for a multi-architecture index and one for each architecture, and
-        nodes report the latter. M(imagemode.nodes.image_digest_info#module) returns the list ready to pass on.
+        nodes report the latter. M(imagemode.nodes.image_digest_info) returns the list ready to pass on.
       - Empty means that any content under the reference will do.
     type: list
     elements: str

@@ -11,7 +11,7 @@ short_description: Put an image in next place on a bootc host
 version_added: 0.1.0
 description:
   - Stages a container image with C(bootc), so that the next reboot boots it. It never reboots itself, see
-    M(imagemode.nodes.node_reboot#module).
+    M(imagemode.nodes.node_reboot).
   - Decides from C(bootc status --json) before and after, never from what bootc prints, and proves the digest of what was staged.
   - What can cost nothing costs nothing. If the image is already booted or staged, no registry is asked and no deployment made; if it
     is booted and something else is staged, the staged deployment is discarded instead of staging another one.

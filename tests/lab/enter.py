@@ -37,6 +37,8 @@ def command(node: Node, argv: Sequence[str], *, user: str = "root") -> list[str]
         # seen is gone a moment later: an image build next door is enough.
         *("unshare", "--mount"),
         "bwrap",
+        # busybox's shell runs its own `reboot` and `poweroff`, whatever the path says: they must not reach this machine.
+        *("--cap-drop", "CAP_SYS_BOOT"),
         *("--unshare-uts", "--hostname", node.name),
         *("--ro-bind", str(mounts.tree / "usr"), "/usr"),
         *_root_links(mounts.tree),

@@ -110,7 +110,8 @@ class DesiredImage:
 
     def describe(self) -> str:
         """The wanted image in a few words."""
-        digests = sorted(self.expected_digests) or [self.reference.digest] * bool(self.reference.digest)
+        pinned = {self.reference.digest} if self.reference.digest else set()
+        digests = sorted(self.expected_digests or pinned)
         shown = f" ({' or '.join(map(short_digest, digests))})" if digests else ""
         return f"{self.reference.without_digest}{shown}"
 
