@@ -98,7 +98,7 @@ class RolloutProject:
             "ANSIBLE_NOCOLOR": "1",
             "HOME": str(self.directory),
             "IMAGEMODE_PRETEND_NODES": str(self.directory / "nodes"),
-            "PYTHONPATH": str(STAND_INS),
+            "PYTHONPATH": str(STAND_INS.parent),
         }
 
     def finish(self, process: subprocess.Popen[bytes], log: str = "log", timeout: float = 120) -> Run:

@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from ansible.plugins.action import ActionBase
-from pretend_node import PretendNode
+from rollout_stand_ins.pretend_node import PretendNode
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
