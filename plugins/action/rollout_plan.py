@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from ansible_collections.imagemode.nodes.plugins.module_utils._core import rollout_arguments
-from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_outcome import short
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.image_reference import short_digest
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_plan import (
     PlanRequest,
     RolloutPlan,
@@ -142,6 +142,10 @@ def _guard_nodes(options: Mapping[str, Any], members: tuple[str, ...], task_vars
         raise GuardError(f"imagemode_canaries names {names(unknown)}, which the group {options['pool']} does not have.")
 
 
+# A pool whose registry is down has one reason per node, and they are all the same.
+_REASONS_SHOWN = 6
+
+
 def _result(plan: RolloutPlan, changed: bool) -> dict[str, Any]:
     before = state_as_dict(plan.before) if plan.before else {}
     return {
@@ -168,7 +172,7 @@ def _result(plan: RolloutPlan, changed: bool) -> dict[str, Any]:
 
 def _lines(plan: RolloutPlan, request: PlanRequest) -> list[str]:
     state, pool = plan.state, request.pool
-    target = f" to {short(request.target_digests[0])}" if request.target_digests else ""
+    target = f" to {short_digest(request.target_digests[0])}" if request.target_digests else ""
     lines = [
         f"{pool}: {state.pool_size} nodes, {len(request.stagings)} in this run; {len(plan.order)} to update{target}, "
         f"{len(plan.right)} already right; window {state.window}"
@@ -180,6 +184,8 @@ def _lines(plan: RolloutPlan, request: PlanRequest) -> list[str]:
         (plan.unstaged, "could not be staged, and stays in service on its old image"),
     )
     lines += [f"{pool}: {names(nodes)}: {what}" for nodes, what in told if nodes]
+    for name in state.failures[:_REASONS_SHOWN]:
+        lines.append(f"{pool}: {name} failed: {state.nodes[name].reason or state.nodes[name].phase}")
     if plan.halted:
         finish = f" Only {names(plan.order)} will be finished." if plan.order else " No node is taken out of service."
         lines.append(f"{pool}: stopped: {plan.halted}.{finish}")

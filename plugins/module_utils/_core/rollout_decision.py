@@ -80,7 +80,10 @@ def decide(state: PoolState, request: Request, alive: Alive) -> Decision:
 
 
 def why_halted(state: PoolState, request: Request | None = None) -> str:
-    """Why no node of the pool may go out of service any more; empty when nothing speaks against it."""
+    """Why no node of the pool may go out of service any more; empty when nothing speaks against it.
+
+    Nodes are named without their own reasons: every node that waits repeats this, and each failure has been told once.
+    """
     if state.paused:
         return f"the rollout of pool {state.pool} is paused"
     if request and request.target_digests and set(request.target_digests) != set(state.target_digests):
@@ -94,12 +97,10 @@ def why_halted(state: PoolState, request: Request | None = None) -> str:
     for name in state.canaries:
         slot = state.nodes.get(name)
         if slot and slot.is_failure:
-            return f"the canary {name} failed: {slot.reason or slot.phase}"
+            return f"the canary {name} failed"
     failures = state.failures
     if len(failures) >= state.policy.max_failures:
-        told = "; ".join(f"{name} ({state.nodes[name].reason or state.nodes[name].phase})" for name in failures[:3])
-        more = f" and {len(failures) - 3} more" if len(failures) > 3 else ""
-        return f"{len(failures)} failed, and max_failures is {state.policy.max_failures}: {told}{more}"
+        return f"{len(failures)} failed ({names(failures)}), and max_failures is {state.policy.max_failures}"
     return ""
 
 

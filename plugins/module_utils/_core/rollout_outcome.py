@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.image_reference import short_digest
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_staging import Staging, StagingOutcome
 
 
@@ -81,7 +82,7 @@ def table(pool: str, outcomes: Sequence[NodeOutcome]) -> list[str]:
     rows = [("node", "from", "to", "out of service", "outcome")]
     for item in outcomes:
         seconds = "-" if item.seconds is None else f"{item.seconds:.0f} s"
-        rows.append((item.node, short(item.from_digest), short(item.to_digest), seconds, item.outcome.value))
+        rows.append((item.node, _cell(item.from_digest), _cell(item.to_digest), seconds, item.outcome.value))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
     return [f"{pool}: {counted(outcomes)}", *(f"  {line}" for line in lines)]
@@ -93,9 +94,5 @@ def counted(outcomes: Sequence[NodeOutcome]) -> str:
     return f"{len(outcomes)} nodes: " + ", ".join(f"{count} {kind.value}" for kind, count in found if count)
 
 
-def short(digest: str | None) -> str:
-    """Enough of a digest to tell two apart."""
-    if not digest:
-        return "-"
-    algorithm, separator, value = digest.partition(":")
-    return f"{algorithm}:{value[:12]}" if separator else digest[:19]
+def _cell(digest: str | None) -> str:
+    return short_digest(digest) if digest else "-"

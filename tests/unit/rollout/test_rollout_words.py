@@ -10,7 +10,6 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_outc
     Outcome,
     counted,
     outcome_of,
-    short,
     table,
 )
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_progress import tally, waiting_line
@@ -129,11 +128,6 @@ def test_table() -> None:
         "  w2        sha256:old  sha256:new  -               already right",
         "  w3        sha256:old  sha256:new  900 s           failed",
     ]
-
-
-def test_short() -> None:
-    assert short("sha256:" + "0123456789abcdef" * 4) == "sha256:0123456789ab"
-    assert short(None) == "-"
 
 
 def test_a_node_that_is_in_service_is_not_among_those_waited_for() -> None:
