@@ -78,9 +78,9 @@ def test_waits(situation: str) -> None:
 HALTED = {
     "paused": (pool(paused=True), "paused"),
     "the image is denied": (pool(denied=DENIED), "kubelet never came up"),
-    "a node failed": (pool({"n2": failed()}), "n2 (did not come back)"),
-    "the node itself failed": (pool({"n1": failed()}, policy=policy(2, 1)), "n1 (did not come back)"),
-    "staging failed": (pool({"n2": unstaged()}), "n2 (no such image)"),
+    "a node failed": (pool({"n2": failed()}), "1 failed (n2)"),
+    "the node itself failed": (pool({"n1": failed()}, policy=policy(2, 1)), "1 failed (n1)"),
+    "staging failed": (pool({"n2": unstaged()}), "1 failed (n2)"),
     "as many failed as allowed": (pool({"n2": failed(), "n3": unstaged()}, policy=policy(5, 2)), "max_failures is 2"),
     "the window is full of failed nodes": (
         pool({"n2": failed(), "n3": failed()}, policy=policy(2, 3)),
