@@ -88,7 +88,7 @@ def test_the_image_of_a_pool_is_built_once(project: Project, registry: Registry)
 def test_a_mistyped_pool_is_an_error(project: Project) -> None:
     result = project.run(CHECKOUT / "playbooks" / "build.yml", "-e", "imagemode_pool=wrokers")
     assert result.returncode != 0
-    assert "no group 'wrokers' with nodes in it" in result.stdout + result.stderr
+    assert "Did you mean workers?" in result.stdout + result.stderr
 
 
 def test_a_failed_step_reaches_the_terminal_with_its_line(project: Project) -> None:
