@@ -10,7 +10,6 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._host.options impo
 from ansible_collections.imagemode.nodes.plugins.module_utils._host.reboot import Reboot
 from ansible_collections.imagemode.nodes.plugins.plugin_utils._connection_runner import ConnectionRunner
 from ansible_collections.imagemode.nodes.plugins.plugin_utils._host_action import HostAction
-from ansible_collections.imagemode.nodes.plugins.plugin_utils._wall_clock import bounded
 
 
 class ActionModule(HostAction):
@@ -27,7 +26,6 @@ class ActionModule(HostAction):
             busy_timeout=params["busy_timeout"],
             reboot_timeout=params["reboot_timeout"],
             reconnect=runner.reset,
-            bounded=bounded,
             notify=self.notify,
         )
         return reboot.run(check_mode=self._task.check_mode)

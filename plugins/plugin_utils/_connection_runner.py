@@ -9,6 +9,7 @@ import typing as t
 from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 from ansible_collections.imagemode.nodes.plugins.module_utils._host.runner import NodeUnreachable, Runner, quote
+from ansible_collections.imagemode.nodes.plugins.plugin_utils._wall_clock import bounded
 
 
 class ConnectionRunner(Runner):
@@ -18,12 +19,12 @@ class ConnectionRunner(Runner):
         super().__init__()
         self._action = action
 
-    def _execute(self, script: str) -> tuple[int, str, str]:
+    def _execute(self, script: str, limit: int | None) -> tuple[int, str, str]:
         become = self._action._connection.become
+        send = self._over_stdin if become is None or become.pipelining else self._over_file
         try:
-            if become is None or become.pipelining:
-                return self._over_stdin(script)
-            return self._over_file(script)
+            with bounded(limit):
+                return send(script)
         except AnsibleConnectionFailure as failure:
             raise NodeUnreachable(f"The connection to the node failed: {failure.message}") from failure
 

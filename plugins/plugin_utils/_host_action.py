@@ -65,7 +65,7 @@ class HostAction(ActionBase):  # type: ignore[misc]  # Ansible ships no types
         """`async` needs a process on the node that outlives the connection, and Ansible's needs Python there."""
         named = str(task_vars.get("ansible_python_interpreter", ""))
         pythons = (named,) if named.startswith("/") else ("python3", "/usr/libexec/platform-python")
-        if not runner.run_one(Step(("sh", "-c", _FIRST_OF, "sh", *pythons))).ok:
+        if not runner.run_one(Step(("sh", "-c", _FIRST_OF, "sh", *pythons), timeout=10)).ok:
             return {
                 "failed": True,
                 "msg": f"This node has no Python ({', '.join(pythons)}), and a task with async runs as a Python process on the node. "

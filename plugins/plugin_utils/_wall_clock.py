@@ -11,29 +11,35 @@ import typing as t
 from ansible_collections.imagemode.nodes.plugins.module_utils._host.runner import NodeUnreachable
 
 
+class _TimeIsUp(BaseException):
+    """Not an Exception, because connection plugins catch those and try again, without an alarm."""
+
+
 @contextlib.contextmanager
-def bounded(seconds: float) -> t.Iterator[None]:
-    """Raise NodeUnreachable if the body takes longer than `seconds`.
+def bounded(seconds: int | None) -> t.Iterator[None]:
+    """Raise NodeUnreachable if the body takes longer than `seconds`; None sets no limit.
 
     A node that vanishes in the middle of a command leaves ssh reading from a connection that nobody will ever close.
-    An alarm that was set before, such as that of the task keyword C(timeout), keeps its own deadline.
+    An alarm that was set before and comes first, such as that of the task keyword C(timeout), is left alone.
     """
-    previous_handler = signal.getsignal(signal.SIGALRM)
-    previous_left, _interval = signal.getitimer(signal.ITIMER_REAL)
-    if previous_left and previous_left <= seconds:
+    before_handler = signal.getsignal(signal.SIGALRM)
+    before_left, _interval = signal.getitimer(signal.ITIMER_REAL)
+    if seconds is None or 0 < before_left <= seconds:
         yield
         return
 
-    def give_up(_signal: int, _frame: t.Any) -> None:
-        raise NodeUnreachable(f"The node took longer than {seconds:.0f} s to answer.")
+    def give_up(_signal: int, _frame: t.Any) -> t.NoReturn:
+        raise _TimeIsUp
 
     signal.signal(signal.SIGALRM, give_up)
     signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
         yield
+    except _TimeIsUp:
+        raise NodeUnreachable(f"The node did not answer within {seconds} s, and its connection hangs.") from None
     finally:
         spent = seconds - signal.getitimer(signal.ITIMER_REAL)[0]
         signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, previous_handler)
-        if previous_left:
-            signal.setitimer(signal.ITIMER_REAL, max(0.01, previous_left - spent))
+        signal.signal(signal.SIGALRM, before_handler)
+        if before_left:
+            signal.setitimer(signal.ITIMER_REAL, max(0.01, before_left - spent))

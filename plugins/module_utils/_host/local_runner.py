@@ -11,7 +11,7 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._host.runner impor
 class LocalRunner(Runner):
     """Runs batches on the machine that this process runs on."""
 
-    def _execute(self, script: str) -> tuple[int, str, str]:
+    def _execute(self, script: str, limit: int | None) -> tuple[int, str, str]:  # noqa: ARG002 - nothing here can go away
         done = subprocess.run(
             ["/bin/sh", "-s"],
             input=script.encode(),

@@ -16,7 +16,7 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._host.runner impor
 BOOTC_STATUS = ("bootc", "status", "--json")
 RPM_OSTREE_STATUS = ("rpm-ostree", "status", "--json")
 
-_IDENTITY = Step(("cat", "/proc/sys/kernel/random/boot_id", "/proc/cmdline"), timeout=30)
+_IDENTITY = Step(("cat", "/proc/sys/kernel/random/boot_id", "/proc/cmdline"), timeout=10)
 
 # How long one question may hang before the wait is reported and the question put again.
 _PATIENCE_SECONDS = 20

@@ -38,8 +38,7 @@ _POLL_SECONDS = (1.0, 1.0, 2.0, 3.0, 5.0)
 class Reboot:
     """One reboot of one node. Deadlines are in seconds.
 
-    `reconnect` forgets the connection; `bounded(seconds)` is a context in which a hanging connection attempt ends as
-    NodeUnreachable: a node that vanishes in the middle of a command leaves the controller's read without an end.
+    `reconnect` forgets the connection: after a reboot a kept one leads nowhere.
     """
 
     runner: Runner
@@ -47,7 +46,6 @@ class Reboot:
     busy_timeout: int
     reboot_timeout: int
     reconnect: Callable[[], None]
-    bounded: Callable[[float], Any]
     notify: Callable[[str], None] = lambda _sentence: None
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
@@ -73,10 +71,9 @@ class Reboot:
 
     def _ask_for_reboot(self, plan: Plan, boot_id: str) -> None:
         """Ask once, and only in the boot that was looked at: a second controller may have been faster."""
-        same_boot = Step(("grep", "-qxF", boot_id, BOOT_ID), gate=True)
+        same_boot = Step(("grep", "-qxF", boot_id, BOOT_ID), timeout=10, gate=True)
         try:
-            with self.bounded(60):
-                guard, outcome = self.runner.run([same_boot, Step(REBOOT.argv, timeout=50)])
+            guard, outcome = self.runner.run([same_boot, Step(REBOOT.argv, timeout=60)])
         except NodeUnreachable:
             # What a reboot does to its own connection. Whether it was one, the boot id will tell.
             return
@@ -90,15 +87,14 @@ class Reboot:
     def _wait_for_boot(self, plan: Plan, boot_id: str, started: float) -> HostState:
         """Poll until the boot id is another one and the status can be read."""
         # The gate is open once the boot id differs; until then the node is still shutting down.
-        new_boot = Step(("grep", "-qvxF", boot_id, BOOT_ID), gate=True)
+        new_boot = Step(("grep", "-qvxF", boot_id, BOOT_ID), timeout=10, gate=True)
         observer = Observer(self.runner, self.busy_timeout, self.notify)
         last_seen, trouble = started, "no answer"
         for pause in self._pauses(started):
             self.sleep(pause)
             self.reconnect()
             try:
-                with self.bounded(max(30.0, self.busy_timeout + 30.0)):
-                    state, _gate = observer.with_any_tool([new_boot], gated=True)
+                state, _gate = observer.with_any_tool([new_boot], gated=True)
             except GateClosed:
                 last_seen, trouble = self.clock(), "it still answers in the old boot"
             except (NodeUnreachable, ShellFailed) as failure:

@@ -18,6 +18,9 @@ from dataclasses import dataclass
 # killed between its fork and its exec can survive the signal: so nothing of ours outlives a batch by more than two seconds.
 _GRACE_SECONDS = 10
 
+# What a connection may take to come about and to go, beyond the deadlines of the steps.
+_CONNECTION_SECONDS = 30
+
 _PRELUDE = r"""
 LC_ALL=C; export LC_ALL
 PATH="${PATH:-/usr/bin:/bin}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"; export PATH
@@ -115,8 +118,8 @@ class Runner(ABC):
         self.trips = 0
 
     @abstractmethod
-    def _execute(self, script: str) -> tuple[int, str, str]:
-        """Run the script with `/bin/sh -s`: exit code, stdout, stderr. Raises NodeUnreachable."""
+    def _execute(self, script: str, limit: int | None) -> tuple[int, str, str]:
+        """Run the script with `/bin/sh -s`: exit code, stdout, stderr. Raises NodeUnreachable, also after `limit` seconds."""
 
     def run(self, steps: Sequence[Step]) -> list[Outcome]:
         """Run the steps in order in one round trip. One outcome per step, in the same order.
@@ -125,7 +128,7 @@ class Runner(ABC):
         """
         mark = f"imagemode-{uuid.uuid4().hex}"
         self.trips += 1
-        rc, stdout, stderr = self._execute(build_script(steps, mark))
+        rc, stdout, stderr = self._execute(build_script(steps, mark), _limit(steps))
         if f"{mark} ready" not in stdout:
             detail = stderr.strip() or stdout.strip() or f"exit code {rc}"
             raise ShellFailed(f"The node's shell did not run our script: {detail[-500:]}")
@@ -134,6 +137,13 @@ class Runner(ABC):
     def run_one(self, step: Step) -> Outcome:
         """Run a single step."""
         return self.run([step])[0]
+
+
+def _limit(steps: Sequence[Step]) -> int | None:
+    """Seconds after which a batch must have answered, whatever became of the node; None if a step has no deadline."""
+    if not all(step.timeout for step in steps):
+        return None
+    return _CONNECTION_SECONDS + sum((step.timeout or 0) + _GRACE_SECONDS for step in steps)
 
 
 def quote(argv: Sequence[str]) -> str:

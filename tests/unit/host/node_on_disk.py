@@ -60,7 +60,7 @@ class NodeOnDisk(Runner):
         path = self.directory / "journal"
         return path.read_text().splitlines() if path.exists() else []
 
-    def _execute(self, script: str) -> tuple[int, str, str]:
+    def _execute(self, script: str, limit: int | None) -> tuple[int, str, str]:
         environment = {**os.environ, "PATH": f"{self.directory}/bin:/usr/bin:/bin"}
         done = subprocess.run(
             ["/bin/sh", "-s"], input=script, env=environment, capture_output=True, text=True, check=False

@@ -3,8 +3,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -56,7 +55,7 @@ class RebootingNode(Runner):
             outcomes.append(outcome)
         return outcomes
 
-    def _execute(self, script: str) -> tuple[int, str, str]:
+    def _execute(self, script: str, limit: int | None) -> tuple[int, str, str]:
         raise AssertionError("run is answered above")
 
     def _answer(self, argv: tuple[str, ...]) -> Outcome:
@@ -78,11 +77,6 @@ class RebootingNode(Runner):
         return Outcome(argv, 0)
 
 
-@contextlib.contextmanager
-def unbounded(_seconds: float) -> Iterator[None]:
-    yield
-
-
 def reboot(node: RebootingNode, *digests: str, check: bool = False) -> dict[str, Any]:
     def sleep(seconds: float) -> None:
         node.now += seconds
@@ -93,7 +87,6 @@ def reboot(node: RebootingNode, *digests: str, check: bool = False) -> dict[str,
         busy_timeout=30,
         reboot_timeout=60,
         reconnect=lambda: None,
-        bounded=unbounded,
         clock=lambda: node.now,
         sleep=sleep,
     ).run(check_mode=check)

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._host.runner impor
     parse_output,
 )
 from ansible_collections.imagemode.nodes.plugins.plugin_utils._connection_runner import ConnectionRunner
+from ansible_collections.imagemode.nodes.plugins.plugin_utils._wall_clock import bounded
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -173,3 +176,37 @@ def test_a_shell_that_does_not_answer_says_why(tmp_path: Path) -> None:
 @given(st.lists(st.text(st.characters(codec="ascii", exclude_characters="\x00"), max_size=8), min_size=1, max_size=4))
 def test_any_words_survive_the_shell(words: list[str]) -> None:
     assert LocalRunner().run_one(Step(("printf", "%s|", *words))).stdout == "|".join(words) + "|"
+
+
+class Vanishing(LocalAction):
+    """A node that takes the command and never answers: what a power cut looks like from the other end of an ssh."""
+
+    def _low_level_execute_command(self, command: str, in_data: bytes | None = None) -> dict[str, Any]:
+        try:
+            time.sleep(60)
+        except Exception as error:
+            raise AssertionError("a connection plugin would try again, for ever") from error
+        raise AssertionError("nobody ended the wait")
+
+
+def test_a_node_that_vanishes_in_mid_command_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ansible_collections.imagemode.nodes.plugins.module_utils._host.runner._CONNECTION_SECONDS", 1)
+    monkeypatch.setattr("ansible_collections.imagemode.nodes.plugins.module_utils._host.runner._GRACE_SECONDS", 0)
+    with pytest.raises(NodeUnreachable, match="did not answer within 2 s"):
+        ConnectionRunner(Vanishing(tmp_path)).run_one(Step(("true",), timeout=1))
+    assert signal.getitimer(signal.ITIMER_REAL)[0] == 0
+
+
+def test_the_alarm_of_a_task_keeps_its_own_deadline() -> None:
+    rung = []
+    before = signal.signal(signal.SIGALRM, lambda *_: rung.append(True))
+    signal.setitimer(signal.ITIMER_REAL, 0.3)
+    try:
+        with bounded(60):
+            time.sleep(0.5)
+        with bounded(1):
+            time.sleep(0.01)
+        assert rung == [True]
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
