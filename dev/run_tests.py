@@ -154,6 +154,12 @@ def run_level(level: Level, variables: Mapping[str, str]) -> tuple[Tally, float]
     return total, time.monotonic() - begin
 
 
+def end(number: int, frame: object) -> None:
+    """Leave through the handlers which end what was started."""
+    del frame
+    sys.exit(128 + number)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     names = [level.name for level in LEVELS]
@@ -161,6 +167,10 @@ def main() -> int:
     wanted = [name for name in re.split(r"[\s,]+", parser.parse_args().levels) if name]
     if unknown := sorted(set(wanted) - set(names)):
         parser.error(f"there is no level {', '.join(unknown)}; there are {', '.join(names)}")
+    # A job in the background of a shell ignores interrupts, and so would every controller that a test interrupts:
+    # what is caught here is at its default in what is started from here.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, end)
     LOGS.mkdir(parents=True, exist_ok=True)
     variables = environment()
     total = Tally()
