@@ -14,7 +14,10 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._core.host_state i
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.plan import Command, Plan
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.tool_failure import explain
 from ansible_collections.imagemode.nodes.plugins.module_utils._host.failure import HostFailure
-from ansible_collections.imagemode.nodes.plugins.module_utils._host.observe import Observer
+from ansible_collections.imagemode.nodes.plugins.module_utils._host.observe import (
+    ObservationFailed,
+    Observer,
+)
 from ansible_collections.imagemode.nodes.plugins.module_utils._host.runner import Outcome, Runner, Step
 
 
@@ -41,7 +44,13 @@ class BootcSwitch:
             self.notify(f"stages {self.desired.describe()}")
         started = time.monotonic()
         steps = [Step(command.argv, timeout=self._timeout(command), gate=True) for command in plan.commands]
-        after, outcomes = observer.with_bootc(steps)
+        try:
+            after, outcomes = observer.with_bootc(steps)
+        except ObservationFailed as failure:
+            done = " and ".join(f"`{' '.join(command.argv)}`" for command in plan.commands)
+            raise HostFailure(
+                f"{done} was run, but what became of it could not be read: {failure}", plan.as_dict()
+            ) from None
         self._prove(plan, after, outcomes)
         if pulls:
             self.notify(f"staged {describe(after.next)} in {time.monotonic() - started:.0f} s, digest proven")

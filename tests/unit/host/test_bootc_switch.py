@@ -136,3 +136,13 @@ def test_a_host_that_was_not_booted_from_an_image_is_said(node: NodeOnDisk) -> N
     node.status(None)
     with pytest.raises(NotImageMode, match="not an image-mode host"):
         switch(node, "v1")
+
+
+def test_a_node_that_gets_busy_while_staging_does_not_hide_that_something_was_run(node: NodeOnDisk) -> None:
+    node.tool(
+        "bootc",
+        '[ "$1" = status ] || { touch "$NODE/ran"; exit 0; }; [ -e "$NODE/ran" ] && exec sleep 60; cat "$NODE/status"',
+    )
+    with pytest.raises(HostFailure, match="was run, but what became of it could not be read") as failure:
+        switch(node, "v2", busy_timeout=1)
+    assert failure.value.result["changed"] is True
