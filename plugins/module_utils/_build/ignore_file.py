@@ -65,15 +65,13 @@ def find_ignore_file(context: Path, containerfile: Path | None) -> Path | None:
 
 
 def _expression(pattern: str) -> str:
+    """A regular expression for a pattern. `**` in front of anything stands for whole directories (buildah 1.28.2)."""
     parts = []
     position = 0
     while position < len(pattern):
-        if pattern.startswith("**/", position):
-            parts.append("(?:.*/)?")
-            position += 3
-        elif pattern.startswith("**", position):
-            parts.append(".*")
-            position += 2
+        if pattern.startswith("**", position):
+            position += 3 if pattern.startswith("**/", position) else 2
+            parts.append("(?:.*/)?" if position < len(pattern) else ".*")
         elif pattern[position] == "*":
             parts.append("[^/]*")
             position += 1
