@@ -4,12 +4,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import typing as t
 
 from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 from ansible_collections.imagemode.nodes.plugins.module_utils._host.runner import NodeUnreachable, Runner, quote
 from ansible_collections.imagemode.nodes.plugins.plugin_utils._wall_clock import bounded
+
+_RESET_SECONDS = 20
 
 
 class ConnectionRunner(Runner):
@@ -20,26 +23,30 @@ class ConnectionRunner(Runner):
         self._action = action
 
     def _execute(self, script: str, limit: int | None) -> tuple[int, str, str]:
-        become = self._action._connection.become
-        send = self._over_stdin if become is None or become.pipelining else self._over_file
+        connection = self._action._connection
+        takes_stdin = connection.has_pipelining and (connection.become is None or connection.become.pipelining)
+        send = self._over_stdin if takes_stdin else self._over_file
         try:
             with bounded(limit):
                 return send(script)
         except AnsibleConnectionFailure as failure:
             raise NodeUnreachable(f"The connection to the node failed: {failure.message}") from failure
+        except NodeUnreachable:
+            # A kept connection that hung once would hang the next task as well.
+            self.reset()
+            raise
 
     def reset(self) -> None:
         """Forget the connection: after a reboot a kept one leads nowhere. A node that is down is no error here."""
-        try:
+        harmless = (AnsibleConnectionFailure, AttributeError, NotImplementedError, NodeUnreachable)
+        with contextlib.suppress(*harmless), bounded(_RESET_SECONDS):
             self._action._connection.reset()
-        except (AnsibleConnectionFailure, AttributeError, NotImplementedError):
-            return
 
     def _over_stdin(self, script: str) -> tuple[int, str, str]:
         return _streams(self._action._low_level_execute_command("/bin/sh -s", in_data=script.encode()))
 
     def _over_file(self, script: str) -> tuple[int, str, str]:
-        """For become methods that read their password from a terminal, such as su: those leave no standard input free.
+        """For connections that take no standard input, and become methods that read their password from a terminal (su).
 
         The terminal would merge the two streams, so both go to files first.
         """

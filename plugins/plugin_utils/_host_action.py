@@ -39,7 +39,7 @@ class HostAction(ActionBase):  # type: ignore[misc]  # Ansible ships no types
         result: Result = super().run(tmp, task_vars)
         variables = task_vars or {}
         _valid, params = self.validate_argument_spec(argument_spec=self.spec)
-        self._host = str(variables.get("inventory_hostname", "node"))
+        self._host = str(self._task.delegate_to or variables.get("inventory_hostname", "node"))
         runner = ConnectionRunner(self)
         try:
             if self._task.async_val:

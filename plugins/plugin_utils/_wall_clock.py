@@ -6,9 +6,13 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import time
 import typing as t
 
 from ansible_collections.imagemode.nodes.plugins.module_utils._host.runner import NodeUnreachable
+
+# The alarm rings again at this interval (seconds), for clean-up that hangs on the same dead connection.
+_AGAIN = 10
 
 
 class _TimeIsUp(BaseException):
@@ -32,14 +36,14 @@ def bounded(seconds: int | None) -> t.Iterator[None]:
         raise _TimeIsUp
 
     signal.signal(signal.SIGALRM, give_up)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    signal.setitimer(signal.ITIMER_REAL, seconds, _AGAIN)
+    started = time.monotonic()
     try:
         yield
     except _TimeIsUp:
         raise NodeUnreachable(f"The node did not answer within {seconds} s, and its connection hangs.") from None
     finally:
-        spent = seconds - signal.getitimer(signal.ITIMER_REAL)[0]
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before_handler)
         if before_left:
-            signal.setitimer(signal.ITIMER_REAL, max(0.01, before_left - spent))
+            signal.setitimer(signal.ITIMER_REAL, max(0.01, before_left - (time.monotonic() - started)))

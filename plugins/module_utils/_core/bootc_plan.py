@@ -96,11 +96,15 @@ def _stage(state: HostState, booted: Deployment, desired: DesiredImage, signatur
             warnings.append(f"replaced what was staged before: {staged.describe()}")
     if state.unlocked == "development":
         warnings.append("/usr is unlocked (usr-overlay): what was changed there is lost at the reboot")
-    command = _staging_command(state, desired, signature)
+    commands = _staging_commands(state, booted, desired, signature)
     known = desired.expected_digests if len(desired.expected_digests) == 1 else frozenset[str]()
     image = DeployedImage(desired.reference, signature, next(iter(known), None))
-    after = replace(state, staged=Deployment(image, None, None, stateroot=booted.stateroot, composefs=booted.composefs))
-    return Plan(state, after, (command,), f"staged {desired.describe()}", tuple(warnings))
+    after = replace(
+        state,
+        staged=Deployment(image, None, None, stateroot=booted.stateroot, composefs=booted.composefs),
+        kargs_next=None,
+    )
+    return Plan(state, after, commands, f"staged {desired.describe()}", tuple(warnings))
 
 
 def _refuse_to_lose_local_changes(desired: DesiredImage, deployment: Deployment, slot: str) -> None:
@@ -113,28 +117,46 @@ def _refuse_to_lose_local_changes(desired: DesiredImage, deployment: Deployment,
 
 
 def _refuse_to_lose_staged_arguments(desired: DesiredImage, staged: Deployment, booted: Deployment) -> None:
-    """A staged deployment of the booted commit carries changed kernel arguments, and a switch starts from the booted ones.
+    """A staged deployment of the booted image and commit carries changed kernel arguments; a switch starts from the booted ones.
 
     (Recorded with bootc 1.16.9: what `rpm-ostree kargs` staged is gone after `bootc switch`.)
     """
-    if staged.checksum and staged.checksum == booted.checksum and desired.local_changes is LocalChangesPolicy.FAIL:
+    same = staged.checksum and staged.checksum == booted.checksum and staged.image == booted.image
+    if same and desired.local_changes is LocalChangesPolicy.FAIL:
         raise Refusal(
             "A deployment of the booted commit is staged: somebody changed kernel arguments, and a switch would lose them. "
             "Reboot the node first to put them into effect, or set local_changes: discard to drop them."
         )
 
 
-def _staging_command(state: HostState, desired: DesiredImage, signature: Signature) -> Command:
-    """`bootc upgrade` where the host follows the reference already: `bootc switch` would call that unchanged and do nothing."""
+def _staging_commands(
+    state: HostState, booted: Deployment, desired: DesiredImage, signature: Signature
+) -> tuple[Command, ...]:
+    """`bootc upgrade` where the host follows the reference already: `bootc switch` would call that unchanged and do nothing.
+
+    An upgrade that finds the *booted* content again says `No update available.` and leaves the wrong staged deployment in
+    place (bootc 1.16.9 crates/lib/src/cli.rs), so there the staged one goes first.
+    """
     base = origin_base(state)
-    if base is not None and base.reference == desired.reference and base.signature == signature:
-        if desired.reference.digest:
+    if base is None or base.reference != desired.reference or base.signature != signature:
+        return (_switch(desired, signature),)
+    if desired.reference.digest:
+        raise Refusal(
+            f"The host follows {desired.reference.canonical} already and reports the digest {base.digest}, which is none of "
+            f"the expected digests {', '.join(sorted(desired.expected_digests))}. Pulling again cannot change that: correct "
+            "expected_digests (image_digest_info returns them), or push the image under another digest."
+        )
+    if state.staged is not None and booted.digest in desired.expected_digests:
+        if booted.composefs:
             raise Refusal(
-                f"The host follows {desired.reference.canonical} already and reports the digest {base.digest}, which is none of "
-                f"the expected digests {', '.join(sorted(desired.expected_digests))}. Pulling again cannot change that: correct "
-                "expected_digests (image_digest_info returns them), or push the image under another digest."
+                f"{state.staged.describe()} is staged, the wanted content is what is booted, and a host of the composefs "
+                "backend has no command to discard a staged deployment. Run `bootc rollback` twice on it by hand."
             )
-        return Command(("bootc", "upgrade"), f"pull and stage what {desired.reference.canonical} means now", pulls=True)
+        return (_UNDEPLOY, _switch(desired, signature))
+    return (Command(("bootc", "upgrade"), f"pull and stage what {desired.reference.canonical} means now", pulls=True),)
+
+
+def _switch(desired: DesiredImage, signature: Signature) -> Command:
     if signature.kind is SignatureKind.OSTREE_REMOTE:
         raise Refusal(
             f"The host verifies images through the ostree remote {signature.remote or '(unnamed)'}, and no bootc since 1.1.5 can "

@@ -15,10 +15,9 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._core.image_refere
     POLICY,
     UNVERIFIED,
     ImageReference,
-    InvalidReference,
     Signature,
     SignatureKind,
-    is_digest,
+    require_digests,
     short_digest,
 )
 
@@ -54,11 +53,7 @@ class DesiredImage:
     def __post_init__(self) -> None:
         if self.reference.tag and self.reference.digest:
             object.__setattr__(self, "reference", self.reference.with_digest(self.reference.digest))
-        for digest in sorted(self.expected_digests):
-            if not is_digest(digest):
-                raise InvalidReference(
-                    f"expected_digests: {digest!r} is not a digest (sha256: and 64 lower-case hex digits)."
-                )
+        require_digests(self.expected_digests)
 
     def signature_on(self, state: HostState) -> Signature:
         """The signature policy the new deployment shall carry."""

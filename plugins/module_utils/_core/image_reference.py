@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
@@ -57,6 +58,15 @@ POLICY = Signature(SignatureKind.POLICY)
 def is_digest(text: str) -> bool:
     """Whether the text is a `sha256:` digest with all of its 64 hexadecimal digits."""
     return bool(_DIGEST.match(text))
+
+
+def require_digests(expected: Iterable[str]) -> None:
+    """Raises InvalidReference for the first text that is no digest: an expectation that nothing can meet is a mistake."""
+    for digest in sorted(expected):
+        if not is_digest(digest):
+            raise InvalidReference(
+                f"expected_digests: {digest!r} is not a digest (sha256: and 64 lower-case hex digits)."
+            )
 
 
 def short_digest(digest: str | None) -> str:

@@ -12,16 +12,18 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._core.host_state i
     Slot,
     describe,
 )
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.image_reference import require_digests
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.plan import Command, Plan, Refusal
 
 REBOOT = Command(("systemctl", "reboot"), "reboot into the next deployment")
 
 
 def plan_reboot(state: HostState, expected_digests: Collection[str]) -> Plan:
-    """A reboot if another deployment than the booted one boots next; nothing otherwise. Raises Refusal.
+    """A reboot if another deployment than the booted one boots next; nothing otherwise. Raises Refusal, InvalidReference.
 
     With `expected_digests` a node that would boot anything else is left alone.
     """
+    require_digests(expected_digests)
     following = state.next
     if state.booted is None or following is None:
         raise Refusal("This host is not image-mode: there is no deployment to reboot into.")

@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
-import time
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.bootc_status import parse_bootc_status
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.host_state import Deployment, HostState, Tool
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rpm_ostree_status import parse_rpm_ostree_status
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.status_json import StatusNotUnderstood
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.tool_failure import explain
 from ansible_collections.imagemode.nodes.plugins.module_utils._host.runner import Outcome, Runner, Step
 
@@ -45,7 +46,6 @@ class Observer:
     runner: Runner
     busy_timeout: int
     notify: Callable[[str], None] = lambda _sentence: None
-    clock: Callable[[], float] = time.monotonic
 
     def with_bootc(self, first: Sequence[Step] = ()) -> tuple[HostState, list[Outcome]]:
         """The state as bootc sees it, after running `first` in the same round trip; and the outcomes of `first`.
@@ -81,26 +81,36 @@ class Observer:
             rpm_ostree_version=_rpm_ostree_version(version),
             kargs_next=tuple(kargs.stdout.split()) if kargs.ok else state.kargs_next,
         )
-        return enrich(state, parse_rpm_ostree_status(status.stdout)) if status.ok else state
+        return self._enriched(state, status)
 
     def name_local_changes(self, state: HostState) -> HostState:
         """The state with the local changes spelled out, which takes a second tool; asked only where bootc saw some."""
         deployments = [d for d in (state.booted, state.staged, state.rollback) if d]
         if all(deployment.local_changes.known for deployment in deployments):
             return state
-        outcome = self.runner.run_one(Step(RPM_OSTREE_STATUS, timeout=_PATIENCE_SECONDS))
-        return enrich(state, parse_rpm_ostree_status(outcome.stdout)) if outcome.ok else state
+        return self._enriched(state, self.runner.run_one(Step(RPM_OSTREE_STATUS, timeout=_PATIENCE_SECONDS)))
+
+    def _enriched(self, state: HostState, outcome: Outcome) -> HostState:
+        """The state with rpm-ostree's view added, where there is one that can be understood: it is the second opinion."""
+        try:
+            return enrich(state, parse_rpm_ostree_status(outcome.stdout)) if outcome.ok else state
+        except StatusNotUnderstood as failure:
+            self.notify(f"goes on without what rpm-ostree knows: {failure}")
+            return state
 
     def _wait_for_status(
         self, status: Step, first: Sequence[Step], *others: Step, gated: bool = False
     ) -> tuple[HostState, list[Outcome]]:
-        """Ask, and ask again while somebody holds the lock: neither tool has a deadline of its own."""
-        deadline = self.clock() + self.busy_timeout
+        """Ask, and ask again while somebody holds the lock: neither tool has a deadline of its own.
+
+        The wait counts from the question on, not from the steps before it, which have deadlines of their own.
+        """
         steps = list(first)
         done: list[Outcome] = []
+        waited = 0
         while True:
-            left = max(1, int(deadline - self.clock()))
-            questions = [_IDENTITY, replace(status, timeout=min(left, _PATIENCE_SECONDS)), *others]
+            patience = max(1, min(self.busy_timeout - waited, _PATIENCE_SECONDS))
+            questions = [_IDENTITY, replace(status, timeout=patience), *others]
             outcomes = self.runner.run([*steps, *(replace(question, always=not gated) for question in questions)])
             done = done or outcomes[: len(first)]
             identity, *answers = outcomes[len(steps) :]
@@ -108,21 +118,23 @@ class Observer:
                 raise GateClosed
             if not answers[0].timed_out:
                 return _state(identity, answers), done
+            waited += patience
             holder = self._holder()
-            if self.clock() >= deadline:
+            if waited >= self.busy_timeout:
                 raise HostBusy(
                     f"{holder} has held the system lock of this node for the {self.busy_timeout} s that busy_timeout allows. "
                     "Wait for it to end and run again; `rpm-ostree cancel` on the node ends a stuck rpm-ostree transaction."
                 )
-            self.notify(f"waits: {holder} holds the system lock ({int(deadline - self.clock())} s left)")
+            self.notify(f"waits: {holder} holds the system lock ({self.busy_timeout - waited} s left)")
             steps = []
 
     def _holder(self) -> str:
         """Who holds the lock, as far as it can be told: rpm-ostree names its own transactions, bootc names nothing."""
         outcome = self.runner.run_one(Step(RPM_OSTREE_STATUS, timeout=_PATIENCE_SECONDS))
-        transaction = parse_rpm_ostree_status(outcome.stdout).transaction if outcome.ok else None
-        if transaction:
-            return f"an rpm-ostree transaction ({transaction.method})"
+        with contextlib.suppress(StatusNotUnderstood):
+            transaction = parse_rpm_ostree_status(outcome.stdout).transaction if outcome.ok else None
+            if transaction:
+                return f"an rpm-ostree transaction ({transaction.method})"
         return "another program (bootc, ostree or an update timer)"
 
 

@@ -62,27 +62,31 @@ class Reboot:
             )
         self.notify(f"reboots into {describe(before.next)}")
         started = self.clock()
-        self._ask_for_reboot(plan, before.boot_id)
+        ours = self._ask_for_reboot(plan, before.boot_id)
         after = self._wait_for_boot(plan, before.boot_id, started)
         seconds = self.clock() - started
         self._prove(plan, after, seconds)
         self.notify(f"back after {seconds:.0f} s on {describe(after.booted)}")
-        return _result(plan, after, seconds)
+        return _result(plan, after, seconds, changed=ours)
 
-    def _ask_for_reboot(self, plan: Plan, boot_id: str) -> None:
-        """Ask once, and only in the boot that was looked at: a second controller may have been faster."""
+    def _ask_for_reboot(self, plan: Plan, boot_id: str) -> bool:
+        """Ask once, and only in the boot that was looked at: a second controller may have been faster.
+
+        Whether the reboot is ours. Raises HostFailure if the node refused it.
+        """
         same_boot = Step(("grep", "-qxF", boot_id, BOOT_ID), timeout=10, gate=True)
         try:
             guard, outcome = self.runner.run([same_boot, Step(REBOOT.argv, timeout=60)])
         except NodeUnreachable:
             # What a reboot does to its own connection. Whether it was one, the boot id will tell.
-            return
+            return True
         if guard.ok and outcome.ran and not outcome.ok:
             raise HostFailure(
                 f"The node refused to reboot: `{' '.join(REBOOT.argv)}` returned {outcome.rc}: {explain(outcome.stderr)}. An inhibitor "
                 "lock or a failing logind does that: see `systemd-inhibit --list` on the node. The staged deployment is still there.",
                 _result(plan, plan.before, 0.0, changed=False),
             )
+        return guard.ok
 
     def _wait_for_boot(self, plan: Plan, boot_id: str, started: float) -> HostState:
         """Poll until the boot id is another one and the status can be read."""

@@ -56,12 +56,16 @@ def switch(
 
 
 def upgrade(state: HostState, registry: Mapping[ImageReference, str]) -> HostState:
+    """`No update available.` for the booted content, whatever is staged; the staged content is unlocked where it was locked."""
     base = state.staged if state.staged is not None else state.booted
     assert base is not None
     assert base.image is not None
+    assert state.booted is not None
     digest = registry[base.image.reference]
-    if digest == base.digest:
+    if digest == state.booted.digest:
         return state
+    if state.staged is not None and digest == state.staged.digest:
+        return replace(state, staged=replace(state.staged, download_only=False))
     return stage(state, replace(base.image, digest=digest))
 
 

@@ -78,6 +78,16 @@ SITUATIONS = {
     ),
     "staged already": (host(staged=STAGED_V2), want(f"{NAME}:v2", D2), ()),
     "staged, but the tag moved since": (host(staged=STAGED_V2), want(f"{NAME}:v2", D3), (("bootc", "upgrade"),)),
+    "the staged tag moved back to what is booted": (
+        host(booted=deployment(image("v0", D1)), staged=STAGED_V2),
+        want(f"{NAME}:v2", D1),
+        (UNDEPLOY, *SWITCH_V2),
+    ),
+    "the booted content is staged under another tag": (
+        host(staged=deployment(image("v0", D1), serial=1)),
+        want(f"{NAME}:v2"),
+        SWITCH_V2,
+    ),
     "something else is staged": (host(staged=STAGED_V2), want(f"{NAME}:v3"), (("bootc", "switch", f"{NAME}:v3"),)),
     "something else is staged, wanted is booted": (host(staged=STAGED_V2), want(), (UNDEPLOY,)),
     "kernel arguments are staged on the wanted image": (host(staged=deployment(image(), serial=1)), want(), ()),

@@ -74,3 +74,12 @@ def test_a_failing_status_is_explained(node: NodeOnDisk) -> None:
     node.tool("bootc", "echo 'error: This command must be executed as the root user' >&2; exit 1")
     with pytest.raises(ObservationFailed, match="set become: true"):
         Observer(node, 30).completely()
+
+
+def test_an_odd_second_opinion_does_not_hide_the_first(node: NodeOnDisk) -> None:
+    node.tool("bootc", BOOTC)
+    node.tool("rpm-ostree", """[ "$1" = status ] && echo '{"deployments": []}'""")
+    node.status(entry())
+    said: list[str] = []
+    assert Observer(node, 30, said.append).completely().tool == "bootc"
+    assert "no booted deployment" in said[0]

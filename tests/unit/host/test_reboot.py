@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.image_reference import InvalidReference
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.plan import Refusal
 from ansible_collections.imagemode.nodes.plugins.module_utils._host.failure import HostFailure
 from ansible_collections.imagemode.nodes.plugins.module_utils._host.reboot import Reboot
@@ -31,6 +32,7 @@ class RebootingNode(Runner):
     silence: int = 2
     inhibited: bool = False
     ignored: bool = False
+    overtaken: bool = False
     reboots: int = 0
     now: float = 0.0
     quiet: int = field(default=0)
@@ -63,6 +65,9 @@ class RebootingNode(Runner):
         if argv[0] == "cat":
             return Outcome(argv, 0, f"{boot.boot_id}\nroot=LABEL=root\n")
         if argv[0] == "grep":
+            if self.overtaken and len(self.boots) > 1:
+                self.boots.pop(0)
+                boot = self.boots[0]
             same = argv[2] == boot.boot_id
             return Outcome(argv, 0 if same != ("v" in argv[1]) else 1)
         if argv == ("bootc", "status", "--json"):
@@ -127,6 +132,17 @@ def test_a_node_that_would_boot_something_else_is_left_alone() -> None:
     with pytest.raises(Refusal, match="Not rebooted"):
         reboot(node, "sha256:" + "9" * 64)
     assert node.reboots == 0
+
+
+def test_an_expectation_that_is_no_digest_is_a_mistake() -> None:
+    with pytest.raises(InvalidReference, match=r"'2\.0' is not a digest"):
+        reboot(RebootingNode([STAGED]), "2.0")
+
+
+def test_a_reboot_by_another_controller_is_not_called_ours() -> None:
+    node = RebootingNode([STAGED, LANDED], overtaken=True)
+    result = reboot(node, D2)
+    assert (result["changed"], node.reboots, result["booted"]["digest"]) == (False, 0, D2)
 
 
 def test_an_inhibited_reboot_is_said_at_once() -> None:

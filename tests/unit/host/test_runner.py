@@ -29,8 +29,13 @@ from hypothesis import strategies as st
 class LocalConnection:
     """As much of an Ansible connection as the runner looks at."""
 
-    def __init__(self, become: Any) -> None:
+    def __init__(self, become: Any, has_pipelining: bool = True) -> None:
         self.become = become
+        self.has_pipelining = has_pipelining
+        self.resets = 0
+
+    def reset(self) -> None:
+        self.resets += 1
 
 
 class Become:
@@ -41,8 +46,8 @@ class Become:
 class LocalAction:
     """The low-level side of an ActionBase, on this machine. Without in_data it imitates a terminal: merged, CRLF."""
 
-    def __init__(self, directory: Path, become: Any = None) -> None:
-        self._connection = LocalConnection(become)
+    def __init__(self, directory: Path, become: Any = None, has_pipelining: bool = True) -> None:
+        self._connection = LocalConnection(become, has_pipelining)
         self.directory = directory
 
     def _low_level_execute_command(self, command: str, in_data: bytes | None = None) -> dict[str, Any]:
@@ -68,10 +73,14 @@ class LocalAction:
         shutil.rmtree(path)
 
 
-@pytest.fixture(params=["module", "connection", "sudo", "su"])
+@pytest.fixture(params=["module", "connection", "sudo", "su", "paramiko"])
 def runner(request: pytest.FixtureRequest, tmp_path: Path) -> Runner:
     become = {"sudo": Become(True), "su": Become(False)}.get(request.param)
-    return LocalRunner() if request.param == "module" else ConnectionRunner(LocalAction(tmp_path, become))
+    return (
+        LocalRunner()
+        if request.param == "module"
+        else ConnectionRunner(LocalAction(tmp_path, become, has_pipelining=request.param != "paramiko"))
+    )
 
 
 def test_streams_and_exit_codes_stay_apart(runner: Runner) -> None:
@@ -192,9 +201,18 @@ class Vanishing(LocalAction):
 def test_a_node_that_vanishes_in_mid_command_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ansible_collections.imagemode.nodes.plugins.module_utils._host.runner._CONNECTION_SECONDS", 1)
     monkeypatch.setattr("ansible_collections.imagemode.nodes.plugins.module_utils._host.runner._GRACE_SECONDS", 0)
+    action = Vanishing(tmp_path)
     with pytest.raises(NodeUnreachable, match="did not answer within 2 s"):
-        ConnectionRunner(Vanishing(tmp_path)).run_one(Step(("true",), timeout=1))
+        ConnectionRunner(action).run_one(Step(("true",), timeout=1))
     assert signal.getitimer(signal.ITIMER_REAL)[0] == 0
+    assert action._connection.resets == 1, "the next task must not inherit a connection that hangs"
+
+
+def test_clean_up_on_a_dead_connection_ends_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ansible_collections.imagemode.nodes.plugins.plugin_utils._wall_clock._AGAIN", 1)
+    monkeypatch.setattr(Vanishing, "_remove_tmp_path", lambda *_: time.sleep(60))
+    with pytest.raises(NodeUnreachable, match="did not answer within 1 s"):
+        ConnectionRunner(Vanishing(tmp_path, Become(False)))._execute("true", 1)
 
 
 def test_the_alarm_of_a_task_keeps_its_own_deadline() -> None:
