@@ -74,12 +74,12 @@ class Reducer:
         self.names: dict[tuple[str, str], str] = {}
 
     def name(self, kind: str, value: str) -> str:
-        count = sum(1 for known, _ in self.names if known == kind)
+        count = sum(1 for known, _unused in self.names if known == kind)
         return self.names.setdefault((kind, value), f"{kind.upper()}{count + 1}")
 
     def like(self, other: Reducer, text: str) -> str:
         """A text of the other host with this host's digests in the places of the other's."""
-        ours = {name: value for (_, value), name in self.names.items()}
+        ours = {name: value for (_unused, value), name in self.names.items()}
         for (kind, value), name in other.names.items():
             if kind == "digest" and name in ours:
                 text = text.replace(value, ours[name])

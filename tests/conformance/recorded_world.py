@@ -60,7 +60,7 @@ class HostUnderTest:
 
     def sh(self, command: str, *, timeout: float = 60.0) -> subprocess.CompletedProcess[str]:
         """Run a shell command on the node and wait for it."""
-        for _ in range(5):
+        for _number in range(5):
             argv = enter.command(self.node, ["/bin/sh", "-c", command])
             done = subprocess.run(argv, capture_output=True, text=True, timeout=timeout, check=False)
             if not done.stderr.startswith("bwrap: Can't bind mount"):
@@ -97,7 +97,7 @@ class HostUnderTest:
 
 def free_ports(count: int) -> list[int]:
     """Ports that are free now, taken together so that they differ."""
-    sockets = [socket.socket() for _ in range(count)]
+    sockets = [socket.socket() for _unused in range(count)]
     for one in sockets:
         one.bind(("127.0.0.1", 0))
     ports = [int(one.getsockname()[1]) for one in sockets]

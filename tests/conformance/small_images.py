@@ -129,12 +129,12 @@ class Pusher:
 
     def retag(self, source: str, tag: str) -> None:
         """Let ``tag`` point to what ``source`` points to."""
-        _, body = self._request("GET", f"manifests/{source}")
+        _unused, body = self._request("GET", f"manifests/{source}")
         self._request("PUT", f"manifests/{tag}", body, json.loads(body)["mediaType"])
 
     def _blob(self, content: bytes, kind: str) -> dict[str, Any]:
         digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
-        headers, _ = self._request("POST", "blobs/uploads/")
+        headers, _unused = self._request("POST", "blobs/uploads/")
         location = headers["Location"].split(self.address, 1)[-1]
         joiner = "&" if "?" in location else "?"
         self._request("PUT", f"{location}{joiner}digest={digest}", content, "application/octet-stream")

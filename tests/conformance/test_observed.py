@@ -55,7 +55,7 @@ def test_an_old_bootc_tells_on_standard_output_that_it_waits(make_host: MakeHost
     host = make_host(bootc="1.1.6")
     host.node.inject("lock-held", seconds=0.5)
     text = host.ok("bootc status --json")
-    waiting, _, document = text.partition("\n")
+    waiting, _separator, document = text.partition("\n")
     assert waiting == "Waiting for sysroot lock..."
     assert json.loads(document)["kind"] == "BootcHost"
 
@@ -151,7 +151,7 @@ def test_a_manifest_list_gives_the_digest_of_the_nodes_architecture(make_host: M
     host.ok(f"bootc switch {host.world.open}/os:many")
     staged = status(host)["staged"]["image"]
     assert (staged["architecture"], staged["version"]) == ("amd64", "3.1")
-    headers, _ = host.world.images._request("GET", "manifests/one-of-many")
+    headers, _unused = host.world.images._request("GET", "manifests/one-of-many")
     assert staged["imageDigest"] == headers["Docker-Content-Digest"]
 
 

@@ -95,7 +95,7 @@ class Demo:
         _headline("1. Build the layered image and push it")
         self._run_playbook("build.yml")
         address, tag = self.registry.address, _image(self.registry.address)
-        name, _, reference = tag.removeprefix(f"{address}/").rpartition(":")
+        name, _separator, reference = tag.removeprefix(f"{address}/").rpartition(":")
         if self.registry.digest(name, reference) is None:
             raise DemoFailure(
                 f"the build ended well, but the registry has no {tag}; its log is {self.directory}/registry"

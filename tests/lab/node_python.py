@@ -6,10 +6,9 @@ Image-mode hosts often have none; the benchmark needs one, to compare with Ansib
 
 from __future__ import annotations
 
-import ctypes  # noqa: F401 (loaded so that the libraries it needs are seen below)
 import glob
+import importlib
 import os
-import ssl  # noqa: F401 (the same)
 import sys
 from pathlib import Path
 
@@ -46,6 +45,8 @@ def launcher(lab: Path) -> Path:
 
 
 def _library_directories() -> list[str]:
-    """Where the shared libraries of this very process came from."""
+    """Where the shared libraries of this very process came from, those of extension modules included."""
+    for module in ("ctypes", "ssl"):
+        importlib.import_module(module)
     mapped = {line.split()[-1] for line in Path("/proc/self/maps").read_text().splitlines() if ".so" in line}
     return sorted({os.path.dirname(os.path.realpath(library)) for library in mapped if library.startswith("/")})

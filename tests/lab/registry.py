@@ -70,7 +70,7 @@ class Registry:
         if (username is None) != (password is None):
             raise RegistryError("a registry with authentication needs both a username and a password")
         directory.mkdir(parents=True, exist_ok=True)
-        for _ in range(PORT_ATTEMPTS):
+        for _number in range(PORT_ATTEMPTS):
             chosen = port or _free_port()
             address, mark = f"127.0.0.1:{chosen}", uuid.uuid4().hex
             config = _write_config(directory, address, mark, username, password)

@@ -121,7 +121,7 @@ class _Pipes:
         until = time.monotonic() + seconds
         while self._open_outputs():
             ready = self._selector.select(max(0.0, until - time.monotonic()))
-            for key, _ in ready:
+            for key, _unused in ready:
                 if key.fileobj is self._stdin:
                     self._send()
                 else:

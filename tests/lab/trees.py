@@ -104,7 +104,7 @@ def _real_parent(root: str, name: str) -> str:
         if not part:
             continue
         step = os.path.join(here, part)
-        for _ in range(40):
+        for _number in range(40):
             if not os.path.islink(step):
                 break
             link = os.readlink(step)

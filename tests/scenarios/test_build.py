@@ -345,7 +345,7 @@ def test_two_builds_at_once_build_once(builder: Builder) -> None:
         "print(json.dumps(layered_build(json.loads(sys.argv[1]), False).result))\n"
     )
     argv = [sys.executable, "-c", program, json.dumps(builder.params())]
-    running = [subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    running = [subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) for _unused in range(2)]
     results = [json.loads(process.communicate(timeout=60)[0]) for process in running]
     assert sorted(result["action"] for result in results) == ["build", "nothing"]
     assert results[0]["digest"] == results[1]["digest"]

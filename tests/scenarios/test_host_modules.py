@@ -295,7 +295,7 @@ def test_two_controllers_reboot_a_node_once(make_node: MakeNode, make_project: A
     node = make_node("n1", boot_seconds=3)
     project = make_project()
     assert project.run(play(*update(v2)[:1])).rc == 0
-    both = [project.start(play(*update(v2)[1:])) for _ in range(2)]
+    both = [project.start(play(*update(v2)[1:])) for _unused in range(2)]
     outputs = [process.communicate(timeout=120)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0], "\n".join(outputs)
     assert count(node, "boot") == 2

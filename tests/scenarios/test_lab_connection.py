@@ -98,7 +98,7 @@ def test_a_command_that_ignores_large_data_ends_well(node: Node, connect: Connec
 
 
 def test_five_megabytes_come_back(node: Node, connect: Connect) -> None:
-    rc, stdout, _ = connect(node).exec_command("/bin/sh -s", in_data=b"head -c 5000000 /dev/zero")
+    rc, stdout, _unused = connect(node).exec_command("/bin/sh -s", in_data=b"head -c 5000000 /dev/zero")
     assert (rc, len(stdout)) == (0, 5_000_000)
 
 
@@ -218,7 +218,7 @@ def test_a_power_cut_ends_every_command_on_the_node(node: Node) -> None:
     with subprocess.Popen(argv, stderr=subprocess.PIPE) as running:
         assert eventually((node.mounts().var / "began").exists)
         node.power_cut()
-        _, errors = running.communicate(timeout=WAIT_SECONDS)
+        _unused, errors = running.communicate(timeout=WAIT_SECONDS)
     assert (running.returncode, b"closed by remote host" in errors) == (1, True)
     assert not (node.mounts().var / "finished").exists()
 

@@ -230,7 +230,7 @@ def test_a_rollout_that_was_stopped_is_finished_by_the_same_command(how: str, ma
 
 def test_two_controllers_keep_one_window(make_pool: MakePool) -> None:
     nodes, project = make_pool(5, boot_seconds=2.0)
-    both = [project.start(PLAYBOOK, extra_vars={"imagemode_pool": "workers"}) for _ in range(2)]
+    both = [project.start(PLAYBOOK, extra_vars={"imagemode_pool": "workers"}) for _unused in range(2)]
     outputs = [process.communicate(timeout=240)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0], "\n=====\n".join(outputs)
     assert versions(nodes, project) == ["2.0"] * 5

@@ -107,7 +107,7 @@ def soft_reboot_capable(host: Host, deployment: Deployment) -> bool:
 def _image_status(spec: ImageSpec, metadata: dict[str, Any], version: tuple[int, ...]) -> dict[str, Any]:
     image: dict[str, Any] = {"image": spec.image, "transport": spec.transport}
     if spec.signature is not None:
-        kind, _, remote = spec.signature.partition(":")
+        kind, _separator, remote = spec.signature.partition(":")
         image["signature"] = {kind: remote} if remote else kind
     status = {
         "image": image,

@@ -33,14 +33,15 @@ def parse(
     *,
     usage: str,
     flags: Sequence[str] = (),
-    options: Mapping[str, Sequence[str] | None] = {},
+    options: Mapping[str, Sequence[str] | None] | None = None,
     words: Sequence[str] = (),
-    short: Mapping[str, str] = {},
+    short: Mapping[str, str] | None = None,
 ) -> Parsed:
     """Parse one subcommand's arguments, or exit 2 with clap's message.
 
     ``options`` maps an option to its possible values (None: any). ``words`` names the required positional arguments.
     """
+    options, short = options or {}, short or {}
     parsed = Parsed()
     todo = list(argv)
     while todo:

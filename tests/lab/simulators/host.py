@@ -159,7 +159,7 @@ class Host:
         """
         todo = [part for part in path.split("/") if part]
         done: list[str] = []
-        for _ in range(200):
+        for _number in range(200):
             if not todo:
                 found = self._host_path(done)
                 return found if os.path.lexists(found) else None

@@ -27,7 +27,7 @@ class RegistryReference:
                 raise InvalidReference("repository name must be lowercase")
             raise InvalidReference("invalid reference format")
         name = match["name"]
-        first, _, rest = name.partition("/")
+        first, _separator, rest = name.partition("/")
         if not rest or not ("." in first or ":" in first or first == "localhost"):
             first, rest = "docker.io", name if "/" in name else f"library/{name}"
         self.host = first
@@ -77,21 +77,21 @@ class ImageSpec:
     @classmethod
     def parse_origin(cls, text: str) -> ImageSpec | None:
         """The spec behind an origin's string, in any of its spellings; None when it is not a container reference."""
-        scheme, _, rest = text.partition(":")
+        scheme, _separator, rest = text.partition(":")
         if scheme == "ostree-unverified-registry":
             return cls(rest)
         if scheme == "ostree-remote-registry":
-            remote, _, image = rest.partition(":")
+            remote, _separator, image = rest.partition(":")
             return cls(image, signature=f"ostreeRemote:{remote}")
         signature: str | None = None
         if scheme == "ostree-remote-image":
-            remote, _, rest = rest.partition(":")
+            remote, _separator, rest = rest.partition(":")
             signature = f"ostreeRemote:{remote}"
         elif scheme == "ostree-image-signed":
             signature = "containerPolicy"
         elif scheme != "ostree-unverified-image":
             return None
-        transport, _, image = rest.partition(":")
+        transport, _separator, image = rest.partition(":")
         if transport == "docker" and image.startswith("//"):
             return cls(image[2:], signature=signature)
         return cls(image, transport, signature)

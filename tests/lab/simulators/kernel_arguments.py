@@ -82,7 +82,7 @@ class Edits:
         for argument in self.delete:
             result.remove(_only_match(result, argument))
         for argument in self.replace:
-            key, _, rest = argument.partition("=")
+            key, _separator, rest = argument.partition("=")
             old, separator, new = rest.partition("=")
             present = _only_match(result, f"{key}={old}" if separator else key)
             result[result.index(present)] = f"{key}={new if separator else old}"

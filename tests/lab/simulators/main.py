@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Entry point of every simulated tool: ``main.py TOOL ARGUMENT…`` with the node's directory in LAB_NODE.
 
@@ -53,7 +52,7 @@ def main() -> int:
     def note(rc: int) -> None:
         host.journal.append("tool", tool=tool, argv=argv, rc=rc, seconds=round(time.monotonic() - began, 4))
 
-    def stop(number: int, _: object) -> None:
+    def stop(number: int, _unused: object) -> None:
         """End as the signal would have ended us, with nothing staged that was not staged before."""
         note(-number)
         signal.signal(number, signal.SIG_DFL)

@@ -108,7 +108,7 @@ class _Exclusive:
         self.handle = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
         fcntl.flock(self.handle, fcntl.LOCK_EX)
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *_unused: object) -> None:
         os.close(self.handle)
 
 

@@ -101,7 +101,7 @@ def _watch(daemon: int, out_reader: int, err_reader: int) -> int:
                 os.write(pipes[reader], chunk)
             else:
                 del pipes[reader]
-    _, status = os.waitpid(daemon, 0)
+    _unused, status = os.waitpid(daemon, 0)
     if os.WIFSIGNALED(status):
         if cancelled or os.WTERMSIG(status) == signal.SIGTERM:
             sys.stderr.write(CANCELLED)
@@ -121,7 +121,7 @@ def cancel(host: Host) -> str | None:
         host.update_faults("transaction-stuck", None)
     else:
         os.kill(running["pid"], signal.SIGTERM)
-    for _ in range(500):
+    for _number in range(500):
         if sysroot_lock.running_transaction(host) is None:
             break
         time.sleep(sysroot_lock.POLL_SECONDS)

@@ -151,7 +151,7 @@ def test_a_fallback_runs_only_after_a_failure(runner: Runner) -> None:
 
 def test_much_output_and_a_long_script(runner: Runner) -> None:
     word = "x" * 1000
-    outcomes = runner.run([Step(("printf", "%s\n", *[word] * 100)) for _ in range(30)])
+    outcomes = runner.run([Step(("printf", "%s\n", *[word] * 100)) for _unused in range(30)])
     assert [len(outcome.stdout) for outcome in outcomes] == [100 * 1001] * 30
 
 
@@ -217,7 +217,7 @@ def test_clean_up_on_a_dead_connection_ends_too(tmp_path: Path, monkeypatch: pyt
 
 def test_the_alarm_of_a_task_keeps_its_own_deadline() -> None:
     rung = []
-    before = signal.signal(signal.SIGALRM, lambda *_: rung.append(True))
+    before = signal.signal(signal.SIGALRM, lambda *_unused: rung.append(True))
     signal.setitimer(signal.ITIMER_REAL, 0.3)
     try:
         with bounded(60):

@@ -116,14 +116,14 @@ def _count(open_one: OpenStore, times: int) -> None:
         assert state is not None
         return replace(state, progress=replace(state.progress, done=state.progress.done + 1)), None
 
-    for _ in range(times):
+    for _number in range(times):
         transact(open_one("workers"), change)
 
 
 def test_no_change_of_many_processes_is_lost(open_store: OpenStore) -> None:
     open_store("workers").swap(pool(progress=Progress()), 0)
     fork = multiprocessing.get_context("fork")
-    processes = [fork.Process(target=_count, args=(open_store, 25)) for _ in range(6)]
+    processes = [fork.Process(target=_count, args=(open_store, 25)) for _unused in range(6)]
     for process in processes:
         process.start()
     for process in processes:
