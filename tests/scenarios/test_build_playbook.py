@@ -98,6 +98,14 @@ def test_a_failed_step_reaches_the_terminal_with_its_line(project: Project) -> N
     assert "at line 2 of the Containerfile exited with status 1. Its last words: sorry" in result.stdout + result.stderr
 
 
+def test_a_failed_step_with_output_that_is_not_utf_8_keeps_its_result(project: Project) -> None:
+    (project.directory / "files" / "Containerfile").write_text("COPY motd /m\nRUN printf 'Stra\\337e\\n'; false\n")
+    result = project.run(CHECKOUT / "playbooks" / "build.yml", "-e", "imagemode_pool=workers", "-v")
+    assert result.returncode != 0
+    assert "at line 2 of the Containerfile exited with status 1. Its last words: Stra" in result.stdout + result.stderr
+    assert '"category": "step"' in result.stdout
+
+
 def test_a_digest_can_be_asked_for_in_check_mode(project: Project, registry: Registry) -> None:
     play = [
         {

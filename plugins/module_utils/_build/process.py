@@ -29,12 +29,17 @@ class DeadlinePassed(Exception):
 
 @dataclass(frozen=True)
 class Completed:
-    """A finished command. Output is text; bytes that are not UTF-8 survive as surrogate escapes."""
+    """A finished command. `raw` is its standard output to the byte; `errors` is text."""
 
     argv: tuple[str, ...]
     exit_code: int
-    output: str
+    raw: bytes
     errors: str
+
+    @property
+    def output(self) -> str:
+        """Its standard output as text."""
+        return _text(self.raw)
 
 
 def tool_environment() -> dict[str, str]:
@@ -51,7 +56,7 @@ def capture(argv: Sequence[str], timeout: float) -> Completed:
             output, errors = process.communicate(timeout=timeout)
         except subprocess.TimeoutExpired:
             raise DeadlinePassed(f"{argv[0]} did not answer within {timeout:.0f} s") from None
-    return Completed(tuple(argv), process.returncode, _text(output), _text(errors))
+    return Completed(tuple(argv), process.returncode, output, _text(errors))
 
 
 def stream(argv: Sequence[str], log: Path, timeout: float, on_line: Callable[[str], bool] | None = None) -> int:
@@ -151,4 +156,5 @@ def _lines(descriptor: int, end: float, timeout: float, name: str) -> Iterator[b
 
 
 def _text(data: bytes) -> str:
-    return data.decode("utf-8", "surrogateescape")
+    """Text that a result can carry: ansible-core 2.19 loses a whole result over one surrogate escape in it."""
+    return data.decode("utf-8", "replace")

@@ -103,7 +103,7 @@ class Registry:
         if isinstance(output, BuildFailure):
             return output
         try:
-            return ResolvedImage.parse(output.encode("utf-8", "surrogateescape"))
+            return ResolvedImage.parse(output)
         except UnknownManifest as error:
             return BuildFailure(category, f"{reference} cannot be used: {error}.")
 
@@ -119,7 +119,7 @@ class Registry:
         output = self._ask(argv, "read the configuration of", pinned, FailureCategory.REGISTRY)
         if isinstance(output, BuildFailure):
             raise BuildError(output)
-        return _configuration(json.loads(output))
+        return _configuration(json.loads(output.decode("utf-8", "replace")))
 
     def copy_argv(self, source: ImageReference, target: ImageReference) -> list[str]:
         """The command that gives an image in a registry another tag, byte for byte."""
@@ -139,7 +139,7 @@ class Registry:
         reference: ImageReference,
         category: FailureCategory,
         timeout: float = ANSWER_SECONDS,
-    ) -> str | BuildFailure:
+    ) -> bytes | BuildFailure:
         failure = None
         for delay in (0.0, *RETRY_DELAYS):
             time.sleep(delay)
@@ -149,7 +149,7 @@ class Registry:
                 said = str(error)
             else:
                 if done.exit_code == 0:
-                    return done.output
+                    return done.raw
                 said = done.errors or done.output
             failure = registry_failure(category, action, str(reference), said, self.access.authfile)
             if not failure.retryable:
