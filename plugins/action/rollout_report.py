@@ -57,4 +57,5 @@ class ActionModule(ControllerAction):
         staging = staging_from_result(
             node, seen.get(options["staging"]), tuple(options["expected_digests"]), self.check_mode
         )
-        return outcome_of(staging, seen.get(options["held"]), seen.get(options["ended"]), self.check_mode)
+        held, rebooted, ended = (seen.get(options[name]) for name in ("held", "rebooted", "ended"))
+        return outcome_of(staging, held, rebooted, ended, self.check_mode)

@@ -72,7 +72,8 @@ class ActionModule(ControllerAction):
         if self.check_mode:
             # The plan of a check run is not stored, so the store knows nothing of it: it queued the node, so it may go.
             msg = f"{options['pool']}: {node} would go out of service in its turn"
-            return {"changed": True, "halted": False, "slot_state": "held", **_described(before, node), "msg": msg}
+            answer = {"changed": True, "halted": False, "slot_state": "held", "at": time.time(), "msg": msg}
+            return {**answer, **_described(before, node)}
         waiter = SlotWaiter(store, controller)
         try:
             position = list(task_vars["ansible_play_hosts_all"]).index(node)
@@ -116,6 +117,7 @@ class ActionModule(ControllerAction):
             "halted": False,
             **_described(state, node),
             "slot_state": "held",
+            "at": time.time(),
             "msg": line,
             "diff": _diff(before, state, node),
         }

@@ -57,6 +57,10 @@ options:
     description: Name of the variable that M(imagemode.nodes.rollout_slot) registered when it was asked for the slot.
     type: str
     default: node_rollout_held
+  rebooted:
+    description: Name of the variable that M(imagemode.nodes.node_reboot) registered.
+    type: str
+    default: node_rollout_reboot
   ended:
     description: Name of the variable that M(imagemode.nodes.rollout_slot) registered when the slot was given back or failed.
     type: str

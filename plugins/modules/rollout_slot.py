@@ -165,6 +165,10 @@ seconds:
   description: How long the node was out of service. Null if it held no slot.
   returned: when O(state=released) or O(state=failed)
   type: float
+at:
+  description: When the slot was granted, in seconds since 1970.
+  returned: when O(state=held), unless the slot was refused
+  type: float
 halted:
   description: Whether the rollout is stopped for this node.
   returned: when O(state=held)

@@ -17,7 +17,7 @@ from rollout_stand_ins.pretend_node import PretendNode
 
 ROOT = Path(__file__).resolve().parents[2]
 STAND_INS = Path(__file__).resolve().parent / "rollout_stand_ins"
-REPLACED = ("bootc_switch.py", "node_reboot.py", "image_digest_info.py")
+REPLACED = ("bootc_switch.py", "node_reboot.py", "image_mode_info.py", "image_digest_info.py")
 
 
 class Run:
@@ -33,11 +33,16 @@ class Run:
         return {name: int(count) for name, count in (item.split("=") for item in line.group(1).split())}
 
     @property
+    def rows(self) -> dict[str, tuple[str, str, str]]:
+        """From node to its digests before and after, and its outcome, as the closing table shows them."""
+        tail = self.output.rpartition("  node ")[2].partition("outcome\n")[2]
+        rows = re.findall(r"^  (\S+) +(\S+) +(\S+) +(?:-|\d+ s) +([a-z ]+)$", tail, re.MULTILINE)
+        return {name: (old, new, outcome) for name, old, new, outcome in rows}
+
+    @property
     def table(self) -> dict[str, str]:
         """From node to outcome, as the closing table shows them."""
-        tail = self.output.rpartition("  node ")[2].partition("outcome\n")[2]
-        rows = re.findall(r"^  (\S+)  .*?  ([a-z ]+)$", tail, re.MULTILINE)
-        return {name: outcome.strip() for name, outcome in rows}
+        return {name: outcome for name, (_old, _new, outcome) in self.rows.items()}
 
 
 class RolloutProject:

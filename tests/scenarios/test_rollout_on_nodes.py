@@ -87,6 +87,19 @@ def versions(nodes: Sequence[Node], project: Project) -> list[str]:
     return [run.result("info", node.name)["host"]["booted"]["version"] for node in nodes]
 
 
+def told_digests(run: PlaybookRun) -> list[tuple[str | None, str | None]]:
+    """Of every node the digests before and after, as the closing report and the job artifact have them."""
+    [report] = run.results("Show the table")
+    nodes = report["ansible_stats"]["data"]["imagemode_rollout"]["nodes"]
+    assert nodes == report["nodes"]
+    return [(node["from_digest"], node["to_digest"]) for node in nodes]
+
+
+def booted_digests(run: PlaybookRun, state: str) -> list[str]:
+    """Of every node that rebooted in a run the digest that it booted, `before` or `after`."""
+    return [result[state]["booted"]["digest"] for result in run.results("Reboot into the image and prove it")]
+
+
 def wait_for(said: str, process: subprocess.Popen[str], seconds: float = 90) -> str:
     """Read a run's output until a line matches; returns what was read."""
     assert process.stdout is not None
@@ -109,11 +122,14 @@ def test_a_rollout_and_its_repetition(make_pool: MakePool) -> None:
     assert boots(nodes) == [2] * 5
     assert most_out_of_service(nodes) == 2
     assert versions(nodes, project) == ["2.0"] * 5
+    [old], [new] = set(booted_digests(first, "before")), set(booted_digests(first, "after"))
+    assert told_digests(first) == [(old, new)] * 5
     pulls = [count(node, "pull") for node in nodes]
 
     second = rollout(project)
     assert second.rc == 0, second.stdout
     assert [second.recap(node.name)["changed"] for node in nodes] == [0] * 5
+    assert told_digests(second) == [(new, new)] * 5
     assert boots(nodes) == [2] * 5
     assert [count(node, "pull") for node in nodes] == pulls
 
@@ -225,6 +241,11 @@ def test_a_rollout_that_was_stopped_is_finished_by_the_same_command(how: str, ma
     assert again.rc == 0, again.stdout
     assert versions(nodes, project) == ["2.0"] * 4
     assert boots(nodes) == [2] * 4, "no node reboots twice for one change"
+    digests = told_digests(again)
+    assert None not in {digest for pair in digests for digest in pair}, digests
+    assert digests[0][0] != digests[0][1], (
+        "n1 was out of service in the run that was stopped, and its slot knows from where"
+    )
     assert most_out_of_service(nodes) <= 2
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -39,7 +40,7 @@ def test_the_window_slides_and_a_second_run_does_nothing(six: RolloutProject) ->
     order = six.events("down")
     assert all(abs(order.index(node) - SIX.index(node)) <= 2 for node in SIX), f"in the order of the plan: {order}"
     assert [event for _when, event, _name in six.journal()][:6] == ["staged"] * 6, "first everybody is staged"
-    assert first.table == dict.fromkeys(SIX, "updated")
+    assert first.rows == dict.fromkeys(SIX, ("sha256:old", "sha256:new", "updated"))
     for said in (
         "workers: 6 nodes, 6 in this run; 6 to update to sha256:new, 0 already right; window 2",
         "workers: w1 goes now (",
@@ -52,7 +53,7 @@ def test_the_window_slides_and_a_second_run_does_nothing(six: RolloutProject) ->
     stored = six.state
     second = six.run()
     assert second.rc == 0
-    assert second.table == dict.fromkeys(SIX, "already right")
+    assert second.rows == dict.fromkeys(SIX, ("sha256:new", "sha256:new", "already right"))
     assert [second.recap(node)["changed"] for node in SIX] == [0] * 6
     assert "WARNING" not in second.output
     assert len(six.events("down")) == 6
@@ -104,7 +105,26 @@ def test_a_node_that_a_killed_run_left_rebooting_is_waited_for(tmp_path: Path) -
     again = project.run()
     assert again.rc == 0, again.output
     assert "w1 goes now, carries on from process" in again.output
+    assert again.rows == dict.fromkeys(("w1", "w2"), ("sha256:old", "sha256:new", "updated"))
+    assert project.events("staged") == ["w1", "w2"], "nothing is pulled while a node is out of service"
     assert_all_updated_once(project, window=1)
+
+
+def test_a_node_that_is_slow_to_say_that_it_is_away_is_given_up_in_time(tmp_path: Path) -> None:
+    project = RolloutProject(tmp_path, ("w1", "w2"), imagemode_reboot_timeout=10)
+    project.nodes["w1"].create(fault="hangs in boot", seconds_to_notice=8.0)
+    process = project.start()
+    wait_until(lambda: project.events("down") == ["w1"], "the reboot")
+    process.kill()
+    project.finish(process)
+
+    started = time.monotonic()
+    again = project.run()
+    assert again.rc == 2
+    assert again.rows["w1"] == ("sha256:old", "-", "failed")
+    assert "w1 does not answer" in again.output
+    # Two tries, of which the second one ends after the time; by their number there would be four.
+    assert time.monotonic() - started < 40
 
 
 def test_a_node_that_does_not_come_back_stops_the_rollout_until_it_is_repaired(six: RolloutProject) -> None:

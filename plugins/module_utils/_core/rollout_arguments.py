@@ -44,6 +44,7 @@ REPORT: dict[str, dict[str, Any]] = {
     "state": {"type": "str", "choices": ["node", "table"], "default": "node"},
     "staging": {"type": "str", "default": "node_rollout_staging"},
     "held": {"type": "str", "default": "node_rollout_held"},
+    "rebooted": {"type": "str", "default": "node_rollout_reboot"},
     "ended": {"type": "str", "default": "node_rollout_ended"},
     "expected_digests": {"type": "list", "elements": "str", "default": []},
 }

@@ -53,10 +53,25 @@ class NodeOutcome:
 
 
 def outcome_of(
-    staging: Staging, held: Mapping[str, Any] | None, ended: Mapping[str, Any] | None, check_mode: bool
+    staging: Staging,
+    held: Mapping[str, Any] | None,
+    rebooted: Mapping[str, Any] | None,
+    ended: Mapping[str, Any] | None,
+    check_mode: bool,
 ) -> NodeOutcome:
-    """From the staging, and the registered results of `rollout_slot`: its `held` call, and the last one."""
-    node = NodeOutcome(staging.node, Outcome.NOT_REACHED, staging.from_digest, staging.digest)
+    """From the staging, and the registered results of `rollout_slot` (its `held` call, and the last one) and `node_reboot`.
+
+    A node that an earlier run left rebooting was away when this one staged: what it ran is in its slot, and what it runs
+    is known since its reboot.
+    """
+    slot = (held or {}).get("slot") or {}
+    booted = (rebooted or {}).get("booted") or {}
+    node = NodeOutcome(
+        staging.node,
+        Outcome.NOT_REACHED,
+        from_digest=slot.get("from_digest") or staging.from_digest,
+        to_digest=staging.digest or booted.get("digest"),
+    )
     if ended and not ended.get("skipped"):
         seconds = ended.get("seconds")
         if ended.get("slot_state") == "released":

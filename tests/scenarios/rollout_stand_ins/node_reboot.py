@@ -16,12 +16,15 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         super().run(tmp, task_vars)
         node = PretendNode(str((task_vars or {})["inventory_hostname"]))
-        if node.read()["booted"] in self._task.args["expected_digests"]:
-            return {"changed": False}
+        expected = self._task.args["expected_digests"]
+        if node.read()["booted"] in expected:
+            return {"changed": False, "booted": {"digest": node.read()["booted"]}}
+        if node.read()["staged"] not in expected:
+            return {"failed": True, "changed": False, "msg": "what is staged has none of the expected digests"}
         node.reboot()
         until = time.time() + float(self._task.args["reboot_timeout"])
         while node.is_away():
             if time.time() > until:
                 return {"failed": True, "changed": True, "unreachable_host": True, "msg": "it did not come back"}
             time.sleep(0.1)
-        return {"changed": True, "booted": node.read()["booted"]}
+        return {"changed": True, "booted": {"digest": node.read()["booted"]}}

@@ -26,6 +26,7 @@ class PretendNode:
 
     def create(self, **facts: Any) -> None:
         state = {"booted": "sha256:old", "staged": None, "up_at": 0.0, "boots": 0, "seconds": 1.0, "fault": None}
+        state["seconds_to_notice"] = 0.0  # until somebody who asks it while it is away knows so
         self._file.write_text(json.dumps({**state, **facts}), encoding="utf-8")
 
     @contextmanager

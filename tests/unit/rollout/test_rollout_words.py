@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_outc
     table,
 )
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_progress import tally, waiting_line
-from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_staging import StagingOutcome
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_staging import Staging, StagingOutcome
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_state import Progress
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_wording import names, spoken
 from rollout_examples import NEW, OLD, active, failed, policy, pool, staged, unstaged
@@ -107,18 +108,27 @@ REFUSED = {"halted": True, "reason": "n2 failed", "failed": True}
 def test_outcome(
     staging: Any, held: Any, ended: Any, check_mode: bool, outcome: Outcome, seconds: float | None, reason: str | None
 ) -> None:
-    found = outcome_of(staging, held, ended, check_mode)
+    found = outcome_of(staging, held, None, ended, check_mode)
     assert (found.outcome, found.seconds) == (outcome, seconds)
     assert (reason in found.reason) if reason and found.reason else found.reason is reason
     assert (found.from_digest, found.to_digest) == (OLD, NEW)
     assert outcome.is_right == (reason is None)
 
 
+def test_digests_of_a_node_that_an_earlier_run_left_rebooting() -> None:
+    away = Staging("n1", StagingOutcome.UNREACHABLE, reason="no route")
+    held, rebooted = {"slot": {"from_digest": OLD}}, {"changed": False, "booted": {"digest": NEW}}
+    found = outcome_of(away, held, rebooted, RELEASED, False)
+    assert (found.outcome, found.from_digest, found.to_digest) == (Outcome.UPDATED, OLD, NEW)
+    half_way = replace(staged("n1", RIGHT), from_digest=NEW)
+    assert outcome_of(half_way, held, rebooted, RELEASED, False).from_digest == OLD
+
+
 def test_table() -> None:
     outcomes = [
-        outcome_of(staged("worker-1"), {}, RELEASED, False),
-        outcome_of(staged("w2", RIGHT), None, None, False),
-        outcome_of(staged("w3"), {}, {"slot_state": "failed", "seconds": 900.0}, False),
+        outcome_of(staged("worker-1"), {}, None, RELEASED, False),
+        outcome_of(staged("w2", RIGHT), None, None, None, False),
+        outcome_of(staged("w3"), {}, None, {"slot_state": "failed", "seconds": 900.0}, False),
     ]
     assert counted(outcomes) == "3 nodes: 1 updated, 1 already right, 1 failed"
     assert table("workers", outcomes) == [
