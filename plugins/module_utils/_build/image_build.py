@@ -35,6 +35,7 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._core.input_key im
 
 TAIL_LINES = 500
 PUSH_SECONDS = 3600.0
+CLEAN_UP_SECONDS = 300.0  # for each image that is removed from local storage
 HEREDOC_VERSIONS = {"buildah": (1, 33), "podman": (4, 9)}
 
 
@@ -178,7 +179,7 @@ class ImageBuild:
         call = self._call(files, self._timestamp())
         complete = False
         if not call.use_cache:  # a result that loses its name to a new one would stay in storage without any
-            capture(engine.remove_argv(self._local_name()), PUSH_SECONDS)
+            capture(engine.remove_argv(self._local_name()), CLEAN_UP_SECONDS)
         try:
             self._run_engine(engine.build_argv(call), trace)
             if hash_context(self.request) != self.inputs.context:
@@ -305,7 +306,10 @@ class ImageBuild:
             return entry in current or entry in bases or any(reused.startswith(entry) for reused in trace.reused)
 
         def remove(entry: str) -> bool:
-            done = capture(engine.remove_argv(entry), PUSH_SECONDS)
+            try:
+                done = capture(engine.remove_argv(entry), CLEAN_UP_SECONDS, cleaning_up=True)
+            except DeadlinePassed:
+                return False
             return done.exit_code == 0 or "not known" in done.errors or "no such image" in done.errors.lower()
 
         ledger.prune(keep, remove)

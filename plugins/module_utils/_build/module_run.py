@@ -52,6 +52,10 @@ def digest_info(params: Mapping[str, Any]) -> Outcome:
         configuration = registry.configuration(reference, image)
     except BuildError as error:
         return _failed(error.failure, {})
+    except Interrupted as error:
+        return _failed(
+            BuildFailure(FailureCategory.ENGINE, f"The question was interrupted: {error}.", retryable=True), {}
+        )
     platforms = image.platforms or {configuration.platform: image.digest}
     absent = [wanted for wanted in params["platforms"] if not _of(platforms, wanted)]
     if absent:

@@ -49,13 +49,23 @@ def tool_environment() -> dict[str, str]:
     return environment
 
 
-def capture(argv: Sequence[str], timeout: float) -> Completed:
-    """Run a short command to its end. Raises DeadlinePassed after `timeout` seconds, and Interrupted."""
+def capture(argv: Sequence[str], timeout: float, cleaning_up: bool = False) -> Completed:
+    """Run a command and keep its output. Raises DeadlinePassed after `timeout` seconds, and Interrupted.
+
+    What is `cleaning_up` runs to its end, also when nobody is left to read the result.
+    """
+    end = time.monotonic() + timeout
     with _started(argv, subprocess.PIPE) as process:
-        try:
-            output, errors = process.communicate(timeout=timeout)
-        except subprocess.TimeoutExpired:
-            raise DeadlinePassed(f"{argv[0]} did not answer within {timeout:.0f} s") from None
+        while True:
+            left = max(0.0, end - time.monotonic())
+            try:
+                output, errors = process.communicate(timeout=min(left, NOBODY_LISTENS_CHECK_SECONDS))
+                break
+            except subprocess.TimeoutExpired:
+                if left == 0:
+                    raise DeadlinePassed(f"{argv[0]} did not answer within {timeout:.0f} s") from None
+            if not cleaning_up:
+                check_that_somebody_listens()
     return Completed(tuple(argv), process.returncode, output, _text(errors))
 
 
@@ -102,7 +112,7 @@ def check_that_somebody_listens() -> None:
     poll = select.poll()
     poll.register(1, 0)
     if any(event & (select.POLLERR | select.POLLHUP) for _fd, event in poll.poll(0)):
-        raise Interrupted("the controller that started this build is gone")
+        raise Interrupted("the controller that started this is gone")
 
 
 @contextlib.contextmanager

@@ -4,9 +4,13 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+import time
 from pathlib import Path
 
-from ansible_collections.imagemode.nodes.plugins.module_utils._build.process import capture, stream
+import pytest
+from ansible_collections.imagemode.nodes.plugins.module_utils._build.process import DeadlinePassed, capture, stream
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.build_failure import (
     FailureCategory,
     build_failure,
@@ -36,3 +40,32 @@ def test_errors_that_are_not_utf_8_reach_a_result() -> None:
     assert (done.raw, done.output, done.errors) == (b"Stra\xdfe\n", "Stra\ufffde\n", "Stra\ufffde\n")
     failure = registry_failure(FailureCategory.REGISTRY, "resolve", "r.io/os:1", done.errors, None)
     json.dumps(failure.as_result(), ensure_ascii=False).encode()
+
+
+def test_much_output_and_a_wait_are_both_kept() -> None:
+    done = capture(["sh", "-c", "head -c 300000 /dev/zero; sleep 1.2; echo end"], 20)
+    assert (done.exit_code, len(done.raw), done.raw[-4:]) == (0, 300004, b"end\n")
+
+
+def test_a_command_that_takes_too_long_is_ended() -> None:
+    begin = time.monotonic()
+    with pytest.raises(DeadlinePassed, match="sleep did not answer within 1 s"):
+        capture(["sleep", "77"], 1.4)
+    assert 1.3 < time.monotonic() - begin < 10
+
+
+@pytest.mark.parametrize(("cleaning_up", "finished"), [(False, False), (True, True)])
+def test_only_cleaning_up_goes_on_when_the_controller_is_gone(
+    tmp_path: Path, cleaning_up: bool, finished: bool
+) -> None:
+    program = (
+        "import sys\n"
+        "from ansible_collections.imagemode.nodes.plugins.module_utils._build.process import capture\n"
+        f"capture(['sh', '-c', 'sleep 3; touch {tmp_path}/finished'], 60, cleaning_up={cleaning_up})\n"
+    )
+    module = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    assert module.stdout is not None
+    module.stdout.close()
+    assert (module.wait(20) == 0) is finished
+    time.sleep(0 if finished else 3)
+    assert (tmp_path / "finished").exists() is finished
