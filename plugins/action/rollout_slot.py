@@ -10,11 +10,16 @@ import time
 from typing import Any
 
 from ansible_collections.imagemode.nodes.plugins.module_utils._core import rollout_arguments
-from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_decision import Decision, Request, Verdict
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_decision import (
+    Decision,
+    Request,
+    Verdict,
+    predict,
+)
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_progress import tally
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_state import PoolState
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_state_json import slot_as_dict
-from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_transitions import fail, release
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_transitions import fail, owned, release
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_wording import spoken
 from ansible_collections.imagemode.nodes.plugins.plugin_utils._rollout_action import (
     ControllerAction,
@@ -70,10 +75,7 @@ class ActionModule(ControllerAction):
         )
         before, _version = store.read()
         if self.check_mode:
-            # The plan of a check run is not stored, so the store knows nothing of it: it queued the node, so it may go.
-            msg = f"{options['pool']}: {node} would go out of service in its turn"
-            answer = {"changed": True, "halted": False, "slot_state": "held", "at": time.time(), "msg": msg}
-            return {**answer, **_described(before, node)}
+            return self._predicted(options["pool"], node, before, request, controller)
         waiter = SlotWaiter(store, controller)
         try:
             position = list(task_vars["ansible_play_hosts_all"]).index(node)
@@ -91,6 +93,24 @@ class ActionModule(ControllerAction):
                 "changed": False,
             }
         return self._answered(node, before, decision)
+
+    def _predicted(
+        self, pool: str, node: str, before: PoolState | None, request: Request, controller: Controller
+    ) -> dict[str, Any]:
+        decision = predict(before or PoolState(pool, 1), request, controller.liveness)
+        if decision.verdict is Verdict.HALTED:
+            return self._answered(node, before, decision)
+        after = decision.state
+        changed = before is None or before.nodes.get(node) != after.nodes.get(node)
+        return {
+            "changed": changed,
+            "halted": False,
+            **_described(after if before else None, node),
+            "slot_state": "held",
+            "at": time.time(),
+            "msg": f"{pool}: {node} would go out of service in its turn",
+            "diff": _diff(before, after, node),
+        }
 
     def _answered(self, node: str, before: PoolState | None, decision: Decision) -> dict[str, Any]:
         state = decision.state
@@ -142,6 +162,8 @@ class ActionModule(ControllerAction):
         def change(state: PoolState | None) -> tuple[PoolState | None, tuple[PoolState | None, PoolState | None]]:
             if state is None:
                 return None, (None, None)
+            if self.check_mode:
+                state = owned(state, node, controller.holder)
             if failing:
                 new = fail(state, node, controller.holder, now, reason, options["deny"])
             else:

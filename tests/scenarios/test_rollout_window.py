@@ -110,6 +110,21 @@ def test_a_node_that_a_killed_run_left_rebooting_is_waited_for(tmp_path: Path) -
     assert_all_updated_once(project, window=1)
 
 
+def test_a_check_run_after_a_crash_predicts_that_the_next_run_carries_on(tmp_path: Path) -> None:
+    project = RolloutProject(tmp_path, ("w1", "w2"))
+    process = project.start()
+    wait_until(lambda: project.events("down") == ["w1"], "the reboot")
+    process.kill()
+    project.finish(process)
+    wait_until(lambda: not project.leftovers(), "orphaned workers end themselves", 15)
+    stored = project.state
+
+    check = project.run("--check")
+    assert check.rc == 0, check.output
+    assert check.table == {"w1": "would be updated", "w2": "would be updated"}
+    assert project.state == stored
+
+
 def test_a_node_that_is_slow_to_say_that_it_is_away_is_given_up_in_time(tmp_path: Path) -> None:
     project = RolloutProject(tmp_path, ("w1", "w2"), imagemode_reboot_timeout=10)
     project.nodes["w1"].create(fault="hangs in boot", seconds_to_notice=8.0)

@@ -79,6 +79,22 @@ def decide(state: PoolState, request: Request, alive: Alive) -> Decision:
     return Decision(Verdict.WAIT, state, _why_stuck(state, taken, alive), taken)
 
 
+def predict(state: PoolState, request: Request, alive: Alive) -> Decision:
+    """The answer as far as a check run can know it: GRANTED, or HALTED by a pause.
+
+    A check run stores no plan, so failures, canaries and target in `state` are those of an earlier plan, and its own plan
+    has seen to them already: it queues nobody whom they stop. A node that would wait would go in its turn.
+    """
+    entry = state.nodes.get(request.node)
+    if entry is not None and entry.state is SlotState.ACTIVE:
+        decision = decide(state, request, alive)
+        if decision.verdict is Verdict.GRANTED:
+            return decision
+    elif state.paused:
+        return Decision(Verdict.HALTED, state, why_halted(state))
+    return Decision(Verdict.GRANTED, _with_slot(state, request, entry))
+
+
 def why_halted(state: PoolState, request: Request | None = None) -> str:
     """Why no node of the pool may go out of service any more; empty when nothing speaks against it.
 

@@ -52,6 +52,14 @@ def fail(state: PoolState, node: str, holder: Holder, now: float, reason: str, d
     return replace(state, nodes={**state.nodes, node: failed}, denied=denied)
 
 
+def owned(state: PoolState, node: str, holder: Holder) -> PoolState:
+    """The state as if `holder` had the node's slot: a check run predicts what follows a slot that it did not take."""
+    entry = state.nodes.get(node)
+    if entry is None or entry.state is not SlotState.ACTIVE:
+        return state
+    return replace(state, nodes={**state.nodes, node: replace(entry, holder=holder)})
+
+
 def forget(state: PoolState, nodes: Iterable[str], alive: Alive) -> PoolState:
     """Drop what is stored about nodes which will not come back; refused while a process works on one of them."""
     wanted = list(nodes)

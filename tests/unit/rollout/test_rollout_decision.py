@@ -6,7 +6,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_decision import Request, Verdict, decide
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_decision import (
+    Request,
+    Verdict,
+    decide,
+    predict,
+)
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_state import Denial, PoolState, SlotState
 from rollout_examples import ELSEWHERE, GONE, ME, NEW, OLD, OTHER, active, alive, failed, policy, pool, unstaged
 
@@ -98,6 +103,27 @@ def test_halted(situation: str) -> None:
     assert decision.verdict is Verdict.HALTED
     assert reason in decision.reason
     assert decision.state is state
+
+
+PREDICTED: dict[str, tuple[PoolState, Verdict, bool]] = {
+    "in service": (pool(), Verdict.GRANTED, True),
+    "a window that is full now": (pool({"n2": active(), "n3": active()}), Verdict.GRANTED, True),
+    "failures that the plan of this run retries": (pool({"n2": failed()}), Verdict.GRANTED, True),
+    "the plan of an earlier image": (pool(target_digests=(OLD,)), Verdict.GRANTED, True),
+    "its own slot": (pool({"n1": active(ME)}), Verdict.GRANTED, False),
+    "the slot of a dead run": (pool({"n1": active(GONE)}), Verdict.GRANTED, True),
+    "the slot of a live run": (pool({"n1": active(OTHER)}), Verdict.GRANTED, True),
+    "paused": (pool(paused=True), Verdict.HALTED, False),
+    "paused, but out of service": (pool({"n1": active(GONE)}, paused=True), Verdict.GRANTED, True),
+}
+
+
+@pytest.mark.parametrize("situation", PREDICTED)
+def test_what_a_check_run_predicts(situation: str) -> None:
+    state, verdict, changed = PREDICTED[situation]
+    decision = predict(state, REQUEST, alive)
+    assert decision.verdict is verdict
+    assert (decision.state.nodes.get("n1") != state.nodes.get("n1")) == changed
 
 
 def test_holding_twice_changes_nothing() -> None:

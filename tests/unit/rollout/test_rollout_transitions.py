@@ -17,6 +17,7 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_tran
     allow,
     fail,
     forget,
+    owned,
     release,
 )
 from rollout_examples import ELSEWHERE, GONE, ME, NEW, OTHER, active, alive, failed, pool, unstaged
@@ -62,6 +63,12 @@ def test_fail_can_deny_the_image_once() -> None:
 def test_a_slot_that_another_run_took_over_is_left_to_it(end: Callable[[PoolState], PoolState]) -> None:
     with pytest.raises(TransitionError, match="process 200 of bob on here has taken it over"):
         end(pool({"n1": active(OTHER)}))
+
+
+def test_a_check_run_predicts_the_end_of_a_slot_that_it_would_have_taken_over() -> None:
+    state = pool({"n1": active(GONE), "n2": failed()})
+    assert release(owned(state, "n1", ME), "n1", ME, 100.0).nodes == {"n2": failed()}
+    assert owned(state, "n2", ME) is owned(state, "n3", ME) is state
 
 
 def test_forget() -> None:
