@@ -8,6 +8,8 @@ import json
 import re
 from dataclasses import dataclass
 
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.containerfile_heredoc import Heredoc, heredocs
+
 KEYWORDS = (
     *("ADD", "ARG", "CMD", "COPY", "ENTRYPOINT", "ENV", "EXPOSE", "FROM", "HEALTHCHECK", "LABEL", "MAINTAINER"),
     *("ONBUILD", "RUN", "SHELL", "STOPSIGNAL", "USER", "VOLUME", "WORKDIR"),
@@ -22,7 +24,6 @@ PREDEFINED_ARGUMENTS = frozenset(
 
 _ESCAPE_DIRECTIVE = re.compile(r"#\s*escape\s*=\s*(\S)\s*\Z", re.IGNORECASE)
 _DIRECTIVE = re.compile(r"#\s*[A-Za-z]+\s*=")
-_HEREDOC = re.compile(r"(?:^|\s)\d*<<(-?)(['\"]?)([A-Za-z_][A-Za-z0-9_]*)\2(?=\s|$)")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _FLAG = re.compile(r"--[a-z][a-z-]*(?:=\S*)?(?=\s|\Z)")
 
@@ -196,12 +197,10 @@ class _Reader:
                     break
                 flags.append(flag.group())
                 rest = rest[flag.end() :].strip()
-        heredoc = False
-        if keyword in ("RUN", "COPY", "ADD"):
-            for dash, _quote, word in _HEREDOC.findall(rest):
-                heredoc = True
-                end = self._end_of_heredoc(word, bool(dash), start, end)
-        return Instruction(keyword, tuple(flags), rest, start + 1, end, heredoc), end
+        opened = heredocs(rest) if keyword in ("RUN", "COPY", "ADD") else ()
+        for heredoc in opened:
+            end = self._end_of_heredoc(heredoc, start, end)
+        return Instruction(keyword, tuple(flags), rest, start + 1, end, bool(opened)), end
 
     def _joined(self, start: int) -> tuple[str, int]:
         """The instruction's text and the index of the line after it."""
@@ -219,13 +218,12 @@ class _Reader:
             parts.append(body[: -len(self._escape)])
         return "".join(parts), position
 
-    def _end_of_heredoc(self, word: str, strip_tabs: bool, start: int, position: int) -> int:
+    def _end_of_heredoc(self, heredoc: Heredoc, start: int, position: int) -> int:
         for index in range(position, len(self._lines)):
-            line = self._lines[index]
-            if (line.lstrip("\t") if strip_tabs else line) == word:
+            if heredoc.is_ended_by(self._lines[index]):
                 return index + 1
         raise InvalidContainerfile(
-            f"Line {start + 1}: the here-document <<{word} is never ended. A line must hold {word} alone.",
+            f"Line {start + 1}: the here-document <<{heredoc.word} is never ended. A line must hold {heredoc.word} alone.",
             start + 1,
             self._lines[start].strip(),
         )
