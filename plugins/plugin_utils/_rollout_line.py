@@ -3,32 +3,44 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
+import hashlib
 import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_holder import Holder
+
 _SPEAK_EVERY = 30.0
 _SPEAK_APART = 1.0
 # Bytes of the lock file that belong to one controller: more than a play has hosts.
 _PLACES = 1 << 20
+# How many controllers have bytes of their own. Both together must stay below the largest offset, 2^63.
+_CONTROLLERS = 1 << 40
 
 
 class WaitingLine:
-    """Each waiting worker locks one byte of a file that stays empty: its controller's process number times `_PLACES`, plus
-    its position in the play. Nobody before it has locked a byte: it is the head. The kernel frees the byte of a worker
-    that ends, however it ends."""
+    """Each waiting worker locks one byte of a file that stays empty: a hash of its controller's identity times `_PLACES`,
+    plus its position in the play. Nobody before it has locked a byte: it is the head. The kernel frees the byte of a
+    worker that ends, however it ends.
 
-    def __init__(self, path: Path, controller_pid: int, position: int) -> None:
-        self._start = controller_pid * _PLACES
+    The line is about order alone, never about the window: two controllers that ever had one hash would only wait for each
+    other's turn."""
+
+    def __init__(self, path: Path, controller: Holder, position: int) -> None:
+        # The process number alone is the same in many containers, and they may share the file.
+        digest = hashlib.sha256(controller.identity.encode()).digest()
+        self._start = int.from_bytes(digest, "big") % _CONTROLLERS * _PLACES
         self._position = position
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self.join()
 
     def join(self) -> None:
-        """Stand in the line; nothing happens if this worker stands there already."""
-        fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, self._start + self._position)
+        """Stand in the line; nothing happens if this worker stands there already, or another one in its place."""
+        with contextlib.suppress(BlockingIOError, PermissionError):
+            fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, self._start + self._position)
 
     def step_aside(self) -> None:
         """Let those behind go first: this worker waits for something that they do not need."""

@@ -32,6 +32,11 @@ class Holder:
     user: str = ""
     job: str = ""
 
+    @property
+    def identity(self) -> str:
+        """What tells this process from any other one, as text."""
+        return "\n".join(str(part) for part in self._process())
+
     def is_same_process(self, other: Holder | None) -> bool:
         """Whether both are the same process, whatever the fields for people say."""
         return other is not None and self._process() == other._process()

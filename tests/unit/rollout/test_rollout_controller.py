@@ -92,17 +92,18 @@ def test_holder_in_words() -> None:
 STAND = """
 import sys
 from pathlib import Path
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_holder import Holder
 from ansible_collections.imagemode.nodes.plugins.plugin_utils._rollout_line import WaitingLine
-line = WaitingLine(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
+line = WaitingLine(Path(sys.argv[1]), Holder(sys.argv[2], 7), int(sys.argv[3]))
 print("standing", flush=True)
 sys.stdin.readline()
 """
 
 
 @contextlib.contextmanager
-def standing(path: Path, controller: int, position: int, program: str = STAND) -> Iterator[subprocess.Popen[str]]:
+def standing(path: Path, host: str, position: int, program: str = STAND) -> Iterator[subprocess.Popen[str]]:
     """Another process that stands in line until the end of the block."""
-    argv = [sys.executable, "-c", program, str(path), str(controller), str(position)]
+    argv = [sys.executable, "-c", program, str(path), host, str(position)]
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "standing\n"
@@ -112,11 +113,11 @@ def standing(path: Path, controller: int, position: int, program: str = STAND) -
 
 def test_the_head_of_the_line(tmp_path: Path) -> None:
     path = tmp_path / "line"
-    line = WaitingLine(path, controller_pid=500, position=3)
+    line = WaitingLine(path, Holder("here", 7), position=3)
     assert line.is_head
-    with standing(path, 500, 4), standing(path, 499, 1), standing(path, 501, 1):
+    with standing(path, "here", 4), standing(path, "far", 1), standing(path, "far", 3):
         assert line.is_head
-        with standing(path, 500, 1) as before:
+        with standing(path, "here", 1) as before:
             assert not line.is_head
             before.kill()
             before.wait()
@@ -124,10 +125,25 @@ def test_the_head_of_the_line(tmp_path: Path) -> None:
     line.close()
 
 
+def test_a_place_that_is_taken_is_waited_for_and_not_an_error(tmp_path: Path) -> None:
+    """As if two controllers had one hash. The first to come has the place; the other gets it afterwards."""
+    path = tmp_path / "line"
+    with standing(path, "here", 1) as first:
+        line = WaitingLine(path, Holder("here", 7), 1)
+        assert line.is_head
+        first.kill()
+        first.wait()
+    line.join()
+    says_where = STAND.replace('"standing"', '"first" if line.is_head else "standing"')
+    with standing(path, "here", 2, says_where):
+        pass
+    line.close()
+
+
 def test_who_steps_aside_holds_nobody_up(tmp_path: Path) -> None:
     path = tmp_path / "line"
-    line = WaitingLine(path, 500, 1)
-    with standing(path, 500, 0, STAND.replace("print", "line.step_aside(); print")):
+    line = WaitingLine(path, Holder("here", 7), 1)
+    with standing(path, "here", 0, STAND.replace("print", "line.step_aside(); print")):
         assert line.is_head
     line.close()
 
