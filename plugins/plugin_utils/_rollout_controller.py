@@ -6,12 +6,14 @@ from __future__ import annotations
 import multiprocessing
 import os
 import pwd
+import re
 import socket
 from pathlib import Path
 
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_holder import Holder, Liveness
 
 _PROC = Path("/proc")
+_MACHINE_ID = (Path("/etc/machine-id"), Path("/var/lib/dbus/machine-id"))
 
 
 class Controller:
@@ -30,6 +32,7 @@ class Controller:
             start_time=_start_time(pid) or "",
             user=_user(),
             job=job,
+            machine=_machine(),
         )
 
     @property
@@ -38,11 +41,15 @@ class Controller:
         return self._is_worker and os.getppid() != self.holder.pid
 
     def liveness(self, holder: Holder) -> Liveness:
-        """Whether the process behind a slot still runs; UNKNOWN on other machines and in other containers."""
+        """Whether the process behind a slot still runs; UNKNOWN on other machines and in other containers.
+
+        Another boot proves a process dead on its own machine alone, and many machines are called localhost.
+        """
         if holder.host != self.holder.host:
             return Liveness.UNKNOWN
         if holder.boot != self.holder.boot:
-            return Liveness.DEAD
+            known = bool(holder.boot and self.holder.boot and self.holder.machine)
+            return Liveness.DEAD if known and holder.machine == self.holder.machine else Liveness.UNKNOWN
         if holder.pid_namespace != self.holder.pid_namespace:
             return Liveness.UNKNOWN
         if holder.start_time:
@@ -54,6 +61,18 @@ class Controller:
         except PermissionError:
             return Liveness.ALIVE
         return Liveness.ALIVE
+
+
+def _machine() -> str:
+    """machine-id(5); empty where there is none, and in an image in which it is not yet set."""
+    for file in _MACHINE_ID:
+        try:
+            found = file.read_text(encoding="ascii").strip()
+        except (OSError, UnicodeDecodeError):
+            continue
+        if re.fullmatch("[0-9a-f]{32}", found):
+            return found
+    return ""
 
 
 def _boot() -> str:

@@ -19,9 +19,9 @@ class Liveness(Enum):
 class Holder:
     """One controller process.
 
-    `boot` and `pid_namespace` say in which life of the machine, and in which container, `pid` means something;
-    `start_time` (clock ticks since that boot) tells the process from a later one with the same number. The three are
-    empty where the operating system does not tell. `user` and `job` are only for people.
+    `machine` tells machines of one host name apart. `boot` and `pid_namespace` say in which life of the machine, and in
+    which container, `pid` means something; `start_time` (clock ticks since that boot) tells the process from a later one
+    with the same number. The four are empty where the operating system does not tell. `user` and `job` are only for people.
     """
 
     host: str
@@ -31,6 +31,7 @@ class Holder:
     start_time: str = ""
     user: str = ""
     job: str = ""
+    machine: str = ""
 
     @property
     def identity(self) -> str:
@@ -41,8 +42,8 @@ class Holder:
         """Whether both are the same process, whatever the fields for people say."""
         return other is not None and self._process() == other._process()
 
-    def _process(self) -> tuple[str, int, str, str, str]:
-        return (self.host, self.pid, self.boot, self.pid_namespace, self.start_time)
+    def _process(self) -> tuple[str, str, int, str, str, str]:
+        return (self.host, self.machine, self.pid, self.boot, self.pid_namespace, self.start_time)
 
     def __str__(self) -> str:
         user = f" of {self.user}" if self.user else ""

@@ -122,7 +122,8 @@ def _slot(item: Mapping[str, Any]) -> Slot:
 def _holder(item: Mapping[str, Any] | None) -> Holder | None:
     if item is None:
         return None
-    words = {name: _text(item[name]) for name in ("host", "boot", "pid_namespace", "start_time", "user", "job")}
+    texts = ("host", "boot", "pid_namespace", "start_time", "user", "job", "machine")
+    words = {name: _text(item[name]) for name in texts}
     return Holder(pid=_count(item["pid"]), **words)
 
 

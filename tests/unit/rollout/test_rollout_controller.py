@@ -14,10 +14,31 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_holder import Holder, Liveness
+from ansible_collections.imagemode.nodes.plugins.plugin_utils import _rollout_controller
 from ansible_collections.imagemode.nodes.plugins.plugin_utils._rollout_controller import Controller
 from ansible_collections.imagemode.nodes.plugins.plugin_utils._rollout_line import Announcer, WaitingLine
 
 ALIVE, DEAD, UNKNOWN = Liveness.ALIVE, Liveness.DEAD, Liveness.UNKNOWN
+
+
+@pytest.fixture
+def machine_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file that says which machine this is; in a container there may be none."""
+    file = tmp_path / "machine-id"
+    file.write_text("0123456789abcdef" * 2, encoding="ascii")
+    monkeypatch.setattr(_rollout_controller, "_MACHINE_ID", (file,))
+    return file
+
+
+@pytest.mark.parametrize("content", [None, "", "uninitialized\n"])
+def test_a_machine_that_cannot_be_told_from_others_proves_nobody_dead(content: str | None, machine_id: Path) -> None:
+    machine_id.unlink()
+    if content is not None:
+        machine_id.write_text(content, encoding="ascii")
+    controller = Controller()
+    assert controller.holder.machine == ""
+    assert controller.liveness(controller.holder) is ALIVE
+    assert controller.liveness(replace(controller.holder, boot="an earlier boot")) is UNKNOWN
 
 
 def test_this_process_is_alive() -> None:
@@ -34,12 +55,16 @@ def test_this_process_is_alive() -> None:
         ({"host": "elsewhere"}, UNKNOWN),
         ({"pid_namespace": "pid:[1]"}, UNKNOWN),
         ({"boot": "an earlier boot of this machine"}, DEAD),
+        ({"boot": "the boot of another machine of this name", "machine": "f" * 32}, UNKNOWN),
+        ({"boot": "the boot of a machine without a name of its own", "machine": ""}, UNKNOWN),
+        ({"boot": ""}, UNKNOWN),
         ({"start_time": "1"}, DEAD),
         ({"user": "somebody", "job": "7"}, ALIVE),
     ],
 )
-def test_another_process_with_the_same_number(change: dict[str, str], liveness: Liveness) -> None:
+def test_another_process_with_the_same_number(change: dict[str, str], liveness: Liveness, machine_id: Path) -> None:
     controller = Controller()
+    assert controller.holder.machine == machine_id.read_text(encoding="ascii")
     assert controller.liveness(replace(controller.holder, **change)) is liveness  # type: ignore[arg-type]
 
 

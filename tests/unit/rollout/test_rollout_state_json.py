@@ -30,7 +30,7 @@ from rollout_examples import active, failed, pool
 COUNTS = st.integers(0, 10**6)
 TIMES = st.floats(0, 2e9)
 TEXTS = st.text(max_size=20)
-HOLDERS = st.builds(Holder, TEXTS, COUNTS, TEXTS, TEXTS, TEXTS, TEXTS, TEXTS)
+HOLDERS = st.builds(Holder, TEXTS, COUNTS, TEXTS, TEXTS, TEXTS, TEXTS, TEXTS, TEXTS)
 OPTIONAL = st.none() | TEXTS
 SLOTS = st.builds(
     Slot,
