@@ -93,7 +93,7 @@ def hash_context(request: BuildRequest) -> str:
         return ""
     ignore_file = find_ignore_file(request.context, request.containerfile_path)
     try:
-        rules = IgnoreRules.parse(ignore_file.read_text(encoding="utf-8")) if ignore_file else IgnoreRules()
+        rules = IgnoreRules.parse(ignore_file.read_bytes().decode("utf-8")) if ignore_file else IgnoreRules()
         return context_hash(request.context, rules)
     except (OSError, UnicodeDecodeError) as error:
         raise input_error(f"The context {request.context} cannot be read: {error}.") from error

@@ -59,7 +59,7 @@ class BuildRequest:
 def read_containerfile(path: Path | None, text: str | None) -> Containerfile:
     """The parsed Containerfile. Raises BuildError of category input with the user's line."""
     try:
-        content = text if text is not None else (path or Path("Containerfile")).read_text(encoding="utf-8")
+        content = text if text is not None else (path or Path("Containerfile")).read_bytes().decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise input_error(
             f"The Containerfile {path} cannot be read: {error}. A relative path starts at {Path.cwd()} on the build host."

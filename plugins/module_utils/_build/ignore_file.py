@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.containerfile import text_lines
+
 NAMES = (".containerignore", ".dockerignore")
 
 
@@ -30,7 +32,7 @@ class IgnoreRules:
     def parse(cls, text: str) -> IgnoreRules:
         """Parse an ignore file: one pattern per line, `#` comments, `!` takes back in, `**` crosses directories."""
         rules = []
-        for line in text.splitlines():
+        for line in text_lines(text):
             pattern = line.strip()
             if not pattern or pattern.startswith("#"):
                 continue

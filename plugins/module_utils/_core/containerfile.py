@@ -89,7 +89,7 @@ class Containerfile:
     @classmethod
     def parse(cls, text: str) -> Containerfile:
         """Parse and check the text. Raises InvalidContainerfile with the line of the first mistake."""
-        lines = tuple(text.splitlines())
+        lines = text_lines(text)
         instructions = tuple(_Reader(lines).instructions())
         if not instructions:
             raise InvalidContainerfile(
@@ -161,6 +161,17 @@ class Containerfile:
         if step == 1:
             return chosen.origin
         return chosen.steps[step - 2] if 2 <= step <= len(chosen.steps) + 1 else None
+
+
+def text_lines(text: str) -> tuple[str, ...]:
+    """The lines as engines see them: ended by a line feed, with or without one carriage return before it.
+
+    `str.splitlines` knows more ends of lines, such as the form feed, which may stand within an instruction.
+    """
+    lines = text.split("\n")
+    if not lines[-1]:
+        lines.pop()
+    return tuple(line[:-1] if line.endswith("\r") else line for line in lines)
 
 
 class _Reader:

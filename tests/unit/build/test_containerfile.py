@@ -77,6 +77,14 @@ def test_instructions_have_their_lines(text: str, expected: list[tuple[str, str,
     assert [(one.keyword, one.arguments, one.line, one.last_line) for one in found] == expected
 
 
+@pytest.mark.parametrize("character", ["\x0b", "\x0c", "\x1c", "\x85", "\u2028", "\r"])
+def test_only_a_line_feed_ends_a_line(character: str) -> None:
+    text = f"FROM registry.example.com/base/os:9.6\nRUN printf 'x{character}y'\nRUN <<EOF\nx{character}y\nEOF\n"
+    containerfile = Containerfile.parse(text)
+    assert [found.line for found in containerfile.instructions] == [1, 2, 3]
+    assert pinned_text(containerfile, (), {}) == text
+
+
 @pytest.mark.parametrize(
     ("text", "base", "pinned"),
     [

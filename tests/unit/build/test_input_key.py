@@ -137,6 +137,9 @@ def test_what_changes_the_hash_of_a_context(tmp_path: Path, change: Callable[[Pa
         ("[ab]x", "cx", False),
         ("./d", "d", True),
         ("a.b", "axb", False),
+        ("a\x0cb\r\nc\r\n", "a\x0cb", True),
+        ("a\u2028b\n", "a\u2028b", True),
+        ("a\u2028b\n", "b", False),
     ],
 )
 def test_ignore_rules(rules: str, path: str, ignored: bool) -> None:
