@@ -65,7 +65,10 @@ class RolloutPlan:
     @property
     def changed(self) -> bool:
         """Whether the state has to be stored: there is work to do, or what is known about a node changed."""
-        return bool(self.order) or dict(self.state.nodes) != (dict(self.before.nodes) if self.before else {})
+        if self.before is None:
+            return bool(self.order or self.state.nodes)
+        known = dict(self.before.nodes) == dict(self.state.nodes) and self.before.canaries == self.state.canaries
+        return bool(self.order) or not known
 
 
 def plan_rollout(before: PoolState | None, request: PlanRequest, alive: Alive) -> RolloutPlan:
@@ -74,6 +77,7 @@ def plan_rollout(before: PoolState | None, request: PlanRequest, alive: Alive) -
     _guard_strangers(state, request)
     others = _live_others(state, request, alive)
     _guard_other_target(state, request, others)
+    unproven_before = state.canaries if set(state.target_digests) == set(request.target_digests) else ()
     shared_size = max(state.pool_size, len(request.members)) if request.shared else len(request.members)
     state = replace(
         state,
@@ -88,12 +92,13 @@ def plan_rollout(before: PoolState | None, request: PlanRequest, alive: Alive) -
         if item.outcome is StagingOutcome.READY or _was_away_for_an_update(state, request, item)
     )
     resumed, retried = sorted_out.resumed, sorted_out.retried
-    unproven = [name for name in request.canaries if name in ready or name in sorted_out.nodes]
-    canaries = tuple(dict.fromkeys([*(state.canaries if others else ()), *unproven]))
+    left_out = {*unproven_before} - {item.node for item in request.stagings}
+    to_prove = {*ready, *sorted_out.nodes, *left_out}
+    canaries = tuple(dict.fromkeys(name for name in (*unproven_before, *request.canaries) if name in to_prove))
     state = replace(state, nodes=sorted_out.nodes, canaries=canaries)
-    halted = why_halted(state) or _abandoned(state, request, alive)
+    halted = why_halted(state) or _unproven(state, left_out, bool(others)) or _abandoned(state, request, alive)
     fresh = tuple(name for name in ready if name not in sorted_out.nodes)
-    first = tuple(name for name in request.canaries if name in fresh)
+    first = tuple(name for name in canaries if name in fresh)
     rest = () if halted else first + tuple(name for name in fresh if name not in first)
     order = tuple(dict.fromkeys(resumed + retried + rest))
     state = replace(state, progress=_progress(state, order, bool(others)), returned=state.returned if others else {})
@@ -195,6 +200,17 @@ def _guard_other_target(state: PoolState, request: PlanRequest, others: tuple[st
             f"service), and this run wants {names(request.target_digests)}. Let that run end or stop it, then run again. If "
             "it is gone, and this machine cannot know it, run again with -e imagemode_take_over=true"
         )
+
+
+def _unproven(state: PoolState, left_out: set[str], others: bool) -> str:
+    """Why nobody may follow canaries that this run leaves out, unless a live run is there that can bring them back."""
+    missing = tuple(name for name in state.canaries if name in left_out)
+    if others or not missing:
+        return ""
+    return (
+        f"the canaries go first, and {names(missing)} has not come back with this image yet. Run again with it (without "
+        "--limit, or with a --limit that includes it)"
+    )
 
 
 def _abandoned(state: PoolState, request: PlanRequest, alive: Alive) -> str:

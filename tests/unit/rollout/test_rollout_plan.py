@@ -164,6 +164,24 @@ def test_a_canary_that_is_right_already_holds_nobody_up() -> None:
     assert plan.state.canaries == ()
 
 
+@pytest.mark.parametrize("wanted", [("n2",), ()])
+def test_a_run_that_leaves_an_unproven_canary_out_does_not_overtake_it(wanted: tuple[str, ...]) -> None:
+    before = pool(canaries=("n2",))
+    without_it = plan_rollout(before, plan_request("n1", "n3", canaries=wanted), alive)
+    assert (without_it.order, without_it.state.canaries) == ((), ("n2",))
+    assert "n2 has not come back with this image yet" in without_it.halted
+    with_it = plan_rollout(before, plan_request("n1", "n2", canaries=wanted), alive)
+    assert (with_it.order, with_it.state.canaries, with_it.halted) == (("n2", "n1"), ("n2",), "")
+
+
+def test_an_unproven_canary_is_forgotten_with_its_image_and_when_it_is_right() -> None:
+    another_image = plan_rollout(pool(canaries=("n2",), target_digests=(OLD,)), plan_request("n1"), alive)
+    assert (another_image.order, another_image.state.canaries) == (("n1",), ())
+    right = plan_rollout(pool(canaries=("n2",)), plan_request(staged("n2", RIGHT)), alive)
+    assert right.state.canaries == ()
+    assert right.changed, "or the next run with --limit would wait for it"
+
+
 def test_nodes_that_the_inventory_does_not_have_are_named() -> None:
     before = pool({"retired-1": failed(), "retired-2": unstaged()})
     with pytest.raises(PlanError) as caught:
