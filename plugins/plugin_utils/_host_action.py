@@ -9,6 +9,7 @@ import typing as t
 from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 from ansible_collections.imagemode.nodes.plugins.module_utils._host.failure import EXPECTED_FAILURES
+from ansible_collections.imagemode.nodes.plugins.module_utils._host.options import require_deadlines
 from ansible_collections.imagemode.nodes.plugins.module_utils._host.runner import NodeUnreachable, Step
 from ansible_collections.imagemode.nodes.plugins.plugin_utils._connection_runner import ConnectionRunner
 from ansible_collections.imagemode.nodes.plugins.plugin_utils._terminal import say
@@ -42,6 +43,7 @@ class HostAction(ActionBase):  # type: ignore[misc]  # Ansible ships no types
         self._host = str(self._task.delegate_to or variables.get("inventory_hostname", "node"))
         runner = ConnectionRunner(self)
         try:
+            require_deadlines(params)
             if self._task.async_val:
                 result.update(self._run_as_module(runner, variables))
             else:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
+import fcntl
 import json
 import os
 import re
@@ -58,7 +59,7 @@ def main(arguments: Sequence[str]) -> int:
         return 1
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        with _stage(options) as demo:
+        with _alone(options.lab.absolute()), _stage(options) as demo:
             demo.build()
             demo.roll_out()
             demo.roll_out_again()
@@ -161,6 +162,9 @@ class Demo:
             "ANSIBLE_CONFIG": str(self.directory / "ansible.cfg"),
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
             "PYTHONUNBUFFERED": "1",
+            # The demo's builds leave nothing in the machine's own storage and cache: it goes with the directory.
+            "CONTAINERS_STORAGE_CONF": str(self.directory / "storage.conf"),
+            "XDG_CACHE_HOME": str(self.directory / "cache"),
         }
         process = subprocess.Popen(
             ["setpriv", "--pdeathsig", "TERM", program, *words],  # it ends with us, however we end
@@ -185,6 +189,18 @@ class Demo:
         if status != 0:
             raise DemoFailure(f"{playbook} ended with status {status}; what it saw is above")
         return Recap(changed, unreachable, failed)
+
+
+@contextlib.contextmanager
+def _alone(directory: Path) -> Iterator[None]:
+    """Refuse a second demo in the same directory: it would clear the first one's nodes away."""
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    with directory.with_name(f"{directory.name}.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise DemoFailure(f"another demo runs in {_relative(directory)}: wait for its end, or stop it") from None
+        yield
 
 
 @contextlib.contextmanager
@@ -215,6 +231,13 @@ def _stage(options: argparse.Namespace) -> Iterator[Demo]:
                 directory, f"node{number}", base, versions={"bootc": bootc}, boot_seconds=options.boot_seconds
             )
             print(f"node        {node.name}, bootc {bootc}, no Python")
+        storage = {"graphroot": directory / "storage", "runroot": directory / "storage-run"}
+        lines = [
+            "[storage]",
+            f'driver = "{images.STORAGE_DRIVER}"',
+            *(f'{key} = "{path}"' for key, path in storage.items()),
+        ]
+        (directory / "storage.conf").write_text("\n".join(lines) + "\n")
         _write_inventory(directory, registry.address, base, options)
         yield Demo(directory, registry, base, began)
 

@@ -277,6 +277,22 @@ def test_a_reboot_that_goes_wrong_is_told_and_can_be_tried_again(
     assert again.result("reboot", "n1")["booted"]["digest"] == digest_of(v2)
 
 
+def test_a_user_without_rights_becomes_root(make_node: MakeNode, run_playbook: RunPlaybook, v2: str) -> None:
+    make_node("n1")
+    refused = run_playbook(play(stage(v2), remote_user="core"))
+    assert "set become: true" in failure(refused, "stage")
+    run = run_playbook(play(*update(v2), remote_user="core", become=True))
+    assert run.rc == 0, run.stdout
+    assert run.result("reboot", "n1")["booted"]["digest"] == digest_of(v2)
+
+
+@pytest.mark.parametrize("option", ["busy_timeout", "stage_timeout"])
+def test_a_deadline_must_leave_time(option: str, make_node: MakeNode, run_playbook: RunPlaybook, v2: str) -> None:
+    node = make_node("n1")
+    assert f"{option} is 0" in failure(run_playbook(play(stage(v2, **{option: 0}))), "stage")
+    assert tools(node) == []
+
+
 def test_async_needs_python_and_says_so(make_node: MakeNode, run_playbook: RunPlaybook, base_image: str) -> None:
     make_node("n1")
     run = run_playbook(play({**stage(base_image), "async": 60, "poll": 1}))

@@ -65,16 +65,22 @@ class BootcSwitch:
             return
         failed = next((outcome for outcome in outcomes if outcome.ran and not outcome.ok), None)
         moved = _identity(after.next) != _identity(plan.before.next)
-        if failed is not None:
-            limit = f" after {self.stage_timeout} s (stage_timeout)" if failed.timed_out else f" with code {failed.rc}"
-            problem = "was stopped" if failed.timed_out else "failed"
-            message = f"`{' '.join(failed.argv)}` {problem}{limit}: {explain(failed.stderr)}"
-        else:
-            message = self._unproven(after)
+        message = self._tool_failure(failed) if failed is not None else self._unproven(after)
         if not moved:
-            raise HostFailure(f"{message} Nothing on the node was changed.", self._result(plan, after, changed=False))
+            raise HostFailure(
+                f"{message.rstrip('.')}. Nothing on the node was changed.", self._result(plan, after, changed=False)
+            )
         undone = self._withdraw(plan, after)
         raise HostFailure(f"{message} {undone}", self._result(plan, after, changed=True))
+
+    def _tool_failure(self, failed: Outcome) -> str:
+        command = f"`{' '.join(failed.argv)}`"
+        if failed.timed_out:
+            return (
+                f"{command} was stopped after {self.stage_timeout} s (stage_timeout): the registry stalls, or the link is too slow. "
+                "Pull the image by hand from the node to see which; raise stage_timeout if it only needs longer."
+            )
+        return f"{command} failed with code {failed.rc}: {explain(failed.stderr)}"
 
     def _unproven(self, after: HostState) -> str:
         return (

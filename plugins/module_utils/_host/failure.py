@@ -9,6 +9,7 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._core.image_refere
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.plan import Refusal
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.status_json import StatusNotUnderstood
 from ansible_collections.imagemode.nodes.plugins.module_utils._host.observe import ObservationFailed
+from ansible_collections.imagemode.nodes.plugins.module_utils._host.options import InvalidOption
 from ansible_collections.imagemode.nodes.plugins.module_utils._host.runner import NodeUnreachable, ShellFailed
 
 _LONG = frozenset({"before", "after", "booted", "diff"})
@@ -27,6 +28,7 @@ class HostFailure(Exception):
 
 EXPECTED_FAILURES = (
     HostFailure,
+    InvalidOption,
     InvalidReference,
     NodeUnreachable,
     ObservationFailed,

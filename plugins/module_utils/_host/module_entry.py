@@ -8,12 +8,14 @@ from typing import Any
 
 from ansible_collections.imagemode.nodes.plugins.module_utils._host.failure import EXPECTED_FAILURES
 from ansible_collections.imagemode.nodes.plugins.module_utils._host.local_runner import LocalRunner
+from ansible_collections.imagemode.nodes.plugins.module_utils._host.options import require_deadlines
 from ansible_collections.imagemode.nodes.plugins.module_utils._host.runner import Runner
 
 
 def run_on_this_machine(module: Any, act: Callable[[Runner], dict[str, Any]]) -> None:
     """Run `act` here and end the module (an AnsibleModule) with its result, or with its failure."""
     try:
+        require_deadlines(module.params)
         result = act(LocalRunner())
     except EXPECTED_FAILURES as failure:
         module.fail_json(**{**getattr(failure, "result", {}), "msg": str(failure)})

@@ -183,7 +183,8 @@ def _state(identity: Outcome, answers: Sequence[Outcome]) -> HostState:
         raise NotImageMode(
             "This node has neither bootc nor rpm-ostree on its PATH: it is not an image-mode host, or not the host you meant."
             if len(answers) > 1
-            else "This node has no bootc on its PATH. Use rpmostree_rebase on a host that only has rpm-ostree."
+            else "This node has no bootc on its PATH, and this module works with bootc. Is it the host you meant? A host that only has "
+            "rpm-ostree can be shown with image_mode_info."
         )
     if not answer.ok:
         raise ObservationFailed(

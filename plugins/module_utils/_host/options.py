@@ -12,6 +12,11 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._core.desired_imag
 )
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.image_reference import ImageReference, Transport
 
+
+class InvalidOption(ValueError):
+    """An option has a value that makes no sense; the message names it."""
+
+
 _BUSY: dict[str, Any] = {"busy_timeout": {"type": "int", "default": 300}}
 _DIGESTS: dict[str, Any] = {"expected_digests": {"type": "list", "elements": "str", "default": []}}
 
@@ -40,6 +45,13 @@ REBOOT_SPEC: dict[str, Any] = {
     **_DIGESTS,
     "reboot_timeout": {"type": "int", "default": 900},
 }
+
+
+def require_deadlines(params: dict[str, Any]) -> None:
+    """Raises InvalidOption unless every deadline among the options leaves at least a second."""
+    for name, value in params.items():
+        if name.endswith("_timeout") and value < 1:
+            raise InvalidOption(f"{name} is {value}. Give the number of seconds to wait, 1 or more.")
 
 
 def desired_image(params: dict[str, Any]) -> DesiredImage:

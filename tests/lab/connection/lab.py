@@ -116,7 +116,7 @@ class Connection(ConnectionBase):  # type: ignore[misc]
 
     def _session(self, command: str, *, stdin: bytes | None, tty: bool = False) -> Any:
         node, user = self._node(), self._user()
-        if self.become is not None and command.startswith("sudo "):
+        if self.become is not None and _runs_sudo(command):
             user = "root"  # the node's sudo cannot be set-uid, so the lab's sshd gives what sudo would have given
         try:
             result = session.run(node, command, user=user, stdin=stdin, tty=tty)
@@ -142,3 +142,11 @@ class Connection(ConnectionBase):  # type: ignore[misc]
                 f"Failed to connect to the host via ssh: ssh: Could not resolve hostname {name}: there is no such node "
                 f"in the lab {lab}"
             ) from error
+
+
+def _runs_sudo(command: str) -> bool:
+    """Whether a command line is sudo's, by itself or as the one thing that a shell is told to run."""
+    words = shlex.split(command)
+    if len(words) == 3 and words[0].endswith("sh") and words[1] == "-c":
+        return words[2].startswith("sudo ")
+    return bool(words) and words[0] == "sudo"
