@@ -102,6 +102,14 @@ def builder(
     subprocess.run(["buildah", "rmi", "--all", "--force"], capture_output=True, check=False)
 
 
+def test_a_file_that_ends_with_a_continuation_keeps_its_labels(builder: Builder) -> None:
+    builder.containerfile.write_text("RUN echo hi > /usr/lib/said \\\n\n")
+    result = builder.build(labels={"team": "fleet"})
+    labels = _labels(builder.image)
+    assert (labels["team"], labels["io.imagemode.input-key"]) == ("fleet", result["input_key"])
+    assert builder.build(labels={"team": "fleet"})["action"] == "nothing"
+
+
 def test_a_first_build_is_pushed_and_proven(builder: Builder) -> None:
     before = _blob_bytes(builder.registry)
     odd = "a \"b\" $HOME ${PATH} \\ 'c'"

@@ -76,7 +76,10 @@ def collect_inputs(request: BuildRequest, registry: Registry) -> BuildInputs:
     hashes.update({f"build_arg {name}": text_hash(value) for name, value in request.build_args.items()})
     hashes.update({f"label {name}": text_hash(value) for name, value in request.labels.items()})
     key = InputKey.over(hashes)
-    pinned = pinned_text(request.containerfile, uses, digests)
+    try:
+        pinned = pinned_text(request.containerfile, uses, digests)
+    except InvalidContainerfile as error:
+        raise invalid_containerfile(error) from error
     return BuildInputs(
         uses,
         digests,

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -19,6 +19,8 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._core.image_refere
 )
 
 SCRATCH = "scratch"
+_NAME_ENDS = r"(?![\w./:@-])"
+_COMMENT = re.compile(r"(?<=\n)[ \t]*#[^\n]*")
 _VARIABLE = re.compile(r"\\\$|\$(?:(\w+)|\{(\w+)(?:(:?[-+])([^}]*))?\})")
 
 
@@ -200,25 +202,67 @@ def expand(text: str, scope: Mapping[str, str], instruction: Instruction) -> str
 def pinned_text(containerfile: Containerfile, uses: tuple[ImageUse, ...], digests: Mapping[str, str]) -> str:
     """The Containerfile with every image from outside pinned, on the same lines except after an inserted FROM.
 
-    `digests` maps the canonical text of each reference to its digest.
+    `digests` maps the canonical text of each reference to its digest. The text ends with a complete instruction, so that
+    another can be put after it. Raises InvalidContainerfile.
     """
     lines = list(containerfile.lines)
-    for use in uses:
-        if use.instruction is None:
-            continue
-        pinned = str(use.reference.with_digest(digests[use.reference.canonical]))
-        span = slice(use.instruction.line - 1, use.instruction.last_line)
-        lines[span] = _replaced(use, "\n".join(lines[span]), pinned).split("\n")
+    for instruction in containerfile.instructions:
+        pins = [(use, _pinned(use, digests)) for use in uses if use.instruction is instruction]
+        if pins:
+            span = slice(instruction.line - 1, instruction.last_line)
+            lines[span] = _replaced(instruction, "\n".join(lines[span]), pins).split("\n")
+    _end_last_instruction(containerfile, lines)
     for use in uses:
         if use.place is ImagePlace.INSERTED:
-            pinned = str(use.reference.with_digest(digests[use.reference.canonical]))
-            lines.insert(containerfile.instructions[0].line - 1, f"FROM {pinned}")
+            lines.insert(containerfile.instructions[0].line - 1, f"FROM {_pinned(use, digests)}")
     return "\n".join(lines) + "\n"
 
 
-def _replaced(use: ImageUse, text: str, pinned: str) -> str:
-    before = r"(?<=\s)" if use.place is ImagePlace.FROM else r"(?<=from=)"
-    return re.sub(before + re.escape(use.token), lambda _match: pinned, text, count=1)
+def _pinned(use: ImageUse, digests: Mapping[str, str]) -> str:
+    return str(use.reference.with_digest(digests[use.reference.canonical]))
+
+
+def _replaced(instruction: Instruction, text: str, pins: Sequence[tuple[ImageUse, str]]) -> str:
+    """The text of an instruction with its images pinned. They stand in the order of `pins`; comments do not count."""
+    searched = _COMMENT.sub(lambda comment: "#" * len(comment.group()), text)
+    spans = []
+    position = 0
+    for use, pinned in pins:
+        before = r"(?<=\s)" if use.place is ImagePlace.FROM else r"(?<=from=)"
+        found = re.compile(before + re.escape(use.token) + _NAME_ENDS).search(searched, position)
+        if found is None:
+            raise InvalidContainerfile(
+                f"Line {instruction.line}: the image {use.token} cannot be found in the lines of this instruction. "
+                "Write it in one piece, on one line.",
+                instruction.line,
+                str(instruction),
+            )
+        spans.append((found.span(), pinned))
+        position = found.end()
+    for (start, end), pinned in reversed(spans):
+        text = text[:start] + pinned + text[end:]
+    return text
+
+
+def _end_last_instruction(containerfile: Containerfile, lines: list[str]) -> None:
+    """Drop an escape at the end of the file, which would continue the last instruction with what is put after it."""
+    last = containerfile.instructions[-1]
+    if last.heredoc:
+        return
+    for index in range(last.last_line - 1, last.line - 2, -1):
+        line = lines[index].rstrip()
+        if index >= last.line and (not line or line.lstrip().startswith("#")):
+            continue
+        if line.endswith(containerfile.escape * 2):
+            raise InvalidContainerfile(
+                f"Line {index + 1}: the last instruction ends with {containerfile.escape * 2}, which engines read in "
+                "different ways. Remove it.",
+                index + 1,
+                str(last),
+            )
+        if line.endswith(containerfile.escape):
+            lines[index] = line[: -len(containerfile.escape)]
+        return
 
 
 def label_instruction(labels: Mapping[str, str], escape: str) -> str:

@@ -139,6 +139,27 @@ def test_only_a_line_feed_ends_a_line(character: str) -> None:
             f"FROM scratch AS zero\nCOPY --from={BASE.name}@{DIGEST} / /\nFROM zero\nCOPY --from=0 / /\n",
             id="stages by number are not images",
         ),
+        pytest.param(
+            "FROM scratch\nRUN --mount=from=other.io/x,target=/a --mount=from=other.io/x,target=/b true\n",
+            None,
+            f"FROM scratch\nRUN --mount=from=other.io/x@{OTHER_DIGEST},target=/a "
+            f"--mount=from=other.io/x@{OTHER_DIGEST},target=/b true\n",
+            id="the same image twice in one step",
+        ),
+        pytest.param(
+            "FROM scratch\nRUN --mount=from=other.io/x-extra,target=/a \\\n --mount=from=other.io/x,target=/b true\n",
+            None,
+            f"FROM scratch\nRUN --mount=from=other.io/x-extra@{OTHER_DIGEST},target=/a \\\n"
+            f" --mount=from=other.io/x@{OTHER_DIGEST},target=/b true\n",
+            id="an image whose name begins like another's",
+        ),
+        pytest.param(
+            "FROM scratch AS other.io/x/y\nFROM scratch\nCOPY \\\n# not --from=other.io/x\n--from=other.io/x /a /b\n",
+            None,
+            "FROM scratch AS other.io/x/y\nFROM scratch\nCOPY \\\n# not --from=other.io/x\n"
+            f"--from=other.io/x@{OTHER_DIGEST} /a /b\n",
+            id="comments are left alone",
+        ),
     ],
 )
 def test_every_image_from_outside_is_pinned(text: str, base: ImageReference | None, pinned: str) -> None:
@@ -164,6 +185,37 @@ def test_an_image_that_cannot_be_pinned_is_a_mistake(
 ) -> None:
     with pytest.raises(InvalidContainerfile) as raised:
         image_uses(Containerfile.parse(text), base, {})
+    assert raised.value.line == line
+    assert says in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("RUN echo hi \\\n", "RUN echo hi \n"),
+        ("RUN echo hi \\", "RUN echo hi \n"),
+        ("RUN a \\\n  && b \\  \n\n# end \\\n", "RUN a \\\n  && b \n\n# end \\\n"),
+        ("# escape=`\nRUN dir C:\\\n", "# escape=`\nRUN dir C:\\\n"),
+        ("# escape=`\nRUN a `\n", "# escape=`\nRUN a \n"),
+        ("RUN cat <<EOF\n\\\nEOF\n# \\\n", "RUN cat <<EOF\n\\\nEOF\n# \\\n"),
+    ],
+)
+def test_nothing_continues_the_last_instruction(text: str, written: str) -> None:
+    assert pinned_text(Containerfile.parse(text), (), {}) == written
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "says"),
+    [
+        ("RUN a \\\n  echo b\\\\\n\n", 2, "Remove it"),
+        ("FROM other.io/\\\nx:1\n", 1, "Write it in one piece"),
+    ],
+)
+def test_what_cannot_be_rewritten_is_refused_with_its_line(text: str, line: int, says: str) -> None:
+    containerfile = Containerfile.parse(text)
+    uses = image_uses(containerfile, None, {}) if containerfile.has_from else ()
+    with pytest.raises(InvalidContainerfile) as raised:
+        pinned_text(containerfile, uses, {use.reference.canonical: OTHER_DIGEST for use in uses})
     assert raised.value.line == line
     assert says in str(raised.value)
 
