@@ -80,6 +80,8 @@ class RegistryTrouble(str, Enum):
 
 
 # Looked for in order in what skopeo, buildah and podman print (containers/image); the first that is there counts.
+# Narrow on purpose: a program or a file that is "not found" on this host says nothing about an image in a registry, and
+# "permission denied" is said of files.
 _REGISTRY_TEXTS = (
     (RegistryTrouble.PLAIN_HTTP, r"server gave HTTP response to HTTPS client"),
     (
@@ -90,17 +92,19 @@ _REGISTRY_TEXTS = (
         RegistryTrouble.BUSY,
         r"toomanyrequests|too many requests|(?<![:\w])429\b|(?<![:\w])50[0234] |HTTP status: 50[0234]|Service Unavailable",
     ),
-    (RegistryTrouble.DENIED, r"requested access to the resource is denied|\bdenied\b|403 \(Forbidden\)|403 Forbidden"),
+    (RegistryTrouble.DENIED, r"(?<!permission )\bdenied\b|403 \(Forbidden\)|403 Forbidden"),
     (RegistryTrouble.UNAUTHORIZED, r"unauthorized|authentication required|invalid username/password|(?<![:\w])401\b"),
     (
         RegistryTrouble.UNREACHABLE,
         r"connection refused|no such host|i/o timeout|connection reset|unexpected EOF|: EOF|TLS handshake timeout|"
         r"no route to host|network is unreachable|context deadline exceeded|server misbehaving|connection timed out|"
-        r"did not answer within",
+        r"temporary failure in name resolution|Client\.Timeout exceeded|did not answer within",
     ),
     (
         RegistryTrouble.MISSING,
-        r"manifest unknown|name unknown|repository name not known|NAME_UNKNOWN|404 \(Not Found\)|not found",
+        r"manifest unknown|name unknown|repository name not known|NAME_UNKNOWN|404 \(Not Found\)|"
+        # Harbor, and registry.redhat.io
+        r"reading manifest \S+ in \S+: unknown: (?:(?:artifact|repository) \S+ not found|Not Found)",
     ),
 )
 _RETRYABLE = frozenset((RegistryTrouble.UNREACHABLE, RegistryTrouble.BUSY))

@@ -143,6 +143,27 @@ def test_podman_without_a_runtime_is_the_engines_trouble() -> None:
         ("toomanyrequests: You have reached your pull rate limit", RegistryTrouble.BUSY, True),
         ("received unexpected HTTP status: 503 Service Unavailable", RegistryTrouble.BUSY, True),
         ("Initiating upload: StatusCode: 405", RegistryTrouble.OTHER, False),
+        ("denied: permission denied for account ci", RegistryTrouble.DENIED, False),
+        ("StatusCode: 404 (Not Found)", RegistryTrouble.MISSING, False),
+        ("reading manifest 1 in h/os/x: unknown: artifact os/x:1 not found", RegistryTrouble.MISSING, False),
+        ("reading manifest 1 in h/os/x: unknown: Not Found", RegistryTrouble.MISSING, False),
+        (
+            'error getting credentials - err: exec: "docker-credential-gcr": executable file not found in $PATH',
+            RegistryTrouble.OTHER,
+            False,
+        ),
+        ("Error loading registries configuration: registries.conf: file not found", RegistryTrouble.OTHER, False),
+        ("open /run/user/1000/containers/auth.json: permission denied", RegistryTrouble.OTHER, False),
+        (
+            "unable to retrieve auth token: dial tcp: lookup r: Temporary failure in name resolution",
+            RegistryTrouble.UNREACHABLE,
+            True,
+        ),
+        (
+            "net/http: request canceled while waiting for connection (Client.Timeout exceeded while awaiting headers)",
+            RegistryTrouble.UNREACHABLE,
+            True,
+        ),
     ],
 )
 def test_trouble_with_a_registry(output: str, trouble: RegistryTrouble, retryable: bool) -> None:
