@@ -154,6 +154,14 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+msg:
+  description: What came of it in a line for people, or what went wrong and what to do about it.
+  returned: always
+  type: str
+  sample: >-
+    registry.example.com/fleet/node:2026.11 is
+    registry.example.com/fleet/node@sha256:9f2c1de0a3b4c5d6e7f8091a2b3c4d5e6f708192a3b4c5d6e7f8091a2b3c4d5e
+    (built, 1834220 bytes pushed, input key 4be81c09d2aa)
 image:
   description: The image pinned by digest; V(null) if it was not pushed, or would yet have to be built in check mode.
   returned: success

@@ -329,11 +329,15 @@ def test_images_of_somebody_else_stay(builder: Builder) -> None:
 def test_a_build_that_is_not_pushed_stays_in_local_storage(builder: Builder) -> None:
     first = builder.build(push=False)
     assert (first["action"], first["image"], first["pushed_bytes"]) == ("build", None, 0)
+    assert first["msg"].startswith(
+        f"{builder.image} is in the storage of the build host (built, 0 bytes pushed, input key "
+    )
     assert builder.registry.tags(builder.name) == []
     assert builder.build(push=False)["changed"] is False
     tool("buildah", "rmi", builder.image)
     tagged = builder.build(push=False)
     assert (tagged["action"], tagged["changed"]) == ("retag", True)
+    assert "(tagged again, " in tagged["msg"]
     assert builder.build(push=False)["changed"] is False
 
 

@@ -69,7 +69,7 @@ def test_the_image_of_a_pool_is_built_once(project: Project, registry: Registry)
     pool = ("-e", "imagemode_pool=workers")
     checked = project.run(playbook, *pool, "--check", "--diff")
     assert checked.returncode == 0, checked.stdout
-    assert "yet to be built" in checked.stdout
+    assert f"{registry.address}/playbook/node:1 is yet to be built (input key " in checked.stdout
     assert "+containerfile: " in checked.stdout
     assert registry.tags("playbook/node") == []
 

@@ -140,7 +140,8 @@ def layered_build(params: Mapping[str, Any], check_mode: bool) -> Outcome:
             ),
             _known(build),
         )
-    return Outcome(_build_result(build, published, built), warnings=_warnings(build))
+    result = {**_build_result(build, published, built), "msg": _summary(build, built, check_mode)}
+    return Outcome(result, warnings=_warnings(build))
 
 
 def _build_result(build: ImageBuild, published: Published, built: BuiltImage) -> dict[str, Any]:
@@ -162,6 +163,17 @@ def _build_result(build: ImageBuild, published: Published, built: BuiltImage) ->
         "diff": _diff(build, built.action, published),
         **_known(build),
     }
+
+
+def _summary(build: ImageBuild, built: BuiltImage, check_mode: bool) -> str:
+    """What came of it, in a line for people."""
+    done = {Action.BUILD: "built", Action.RETAG: "tagged again", Action.NOTHING: "unchanged"}[built.action]
+    reference = build.request.image
+    key = f"input key {build.inputs.key.short}"
+    if check_mode and built.action is not Action.NOTHING:
+        return f"{reference} is yet to be {done} ({key})"
+    place = str(reference.with_digest(built.image.digest)) if built.image else "in the storage of the build host"
+    return f"{reference} is {place} ({done}, {built.pushed_bytes} bytes pushed, {key})"
 
 
 def _warnings(build: ImageBuild) -> tuple[str, ...]:
