@@ -14,4 +14,6 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         super().run(tmp, task_vars)
         name, _separator, tag = self._task.args["image"].rpartition(":")
+        if tag == "nothing":
+            return {"changed": False, "image": f"{name}@sha256:{tag}", "expected_digests": []}
         return {"changed": False, "image": f"{name}@sha256:{tag}", "expected_digests": [f"sha256:{tag}"]}
