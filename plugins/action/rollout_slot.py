@@ -79,7 +79,7 @@ class ActionModule(ControllerAction):
         waiter = SlotWaiter(store, controller)
         try:
             position = list(task_vars["ansible_play_hosts_all"]).index(node)
-            with contextlib.closing(WaitingLine(store.line, controller.holder, position)) as line:
+            with contextlib.closing(WaitingLine(store.open_line(), controller.holder, position)) as line:
                 decision = waiter.wait(request, options["wait_timeout"], line, Announcer(self.say))
         except ControllerGone:
             # Nobody reads a result any more, and the worker's own clean-up would wait for somebody who does.

@@ -9,7 +9,6 @@ import hashlib
 import os
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_holder import Holder
 
@@ -22,19 +21,21 @@ _CONTROLLERS = 1 << 40
 
 
 class WaitingLine:
-    """Each waiting worker locks one byte of a file that stays empty: a hash of its controller's identity times `_PLACES`,
+    """`descriptor` is that of a file for this alone; it is closed with the line.
+
+    Each waiting worker locks one byte of the file, which stays empty: a hash of its controller's identity times `_PLACES`,
     plus its position in the play. Nobody before it has locked a byte: it is the head. The kernel frees the byte of a
     worker that ends, however it ends.
 
     The line is about order alone, never about the window: two controllers that ever had one hash would only wait for each
     other's turn."""
 
-    def __init__(self, path: Path, controller: Holder, position: int) -> None:
+    def __init__(self, descriptor: int, controller: Holder, position: int) -> None:
         # The process number alone is the same in many containers, and they may share the file.
         digest = hashlib.sha256(controller.identity.encode()).digest()
         self._start = int.from_bytes(digest, "big") % _CONTROLLERS * _PLACES
         self._position = position
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._descriptor = descriptor
         self.join()
 
     def join(self) -> None:

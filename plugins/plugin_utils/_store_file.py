@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The store of one controller machine: a file per pool, locked, replaced atomically, readable by its owner only."""
+"""The store of one controller machine: a file per pool, locked, replaced atomically, and its owner's unless the directory is shared."""
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -36,10 +37,12 @@ class FileStore:
         """The path of the state's file."""
         return str(self._file)
 
-    @property
-    def line(self) -> Path:
-        """A file whose byte locks are the line of the waiting workers."""
-        return self._lock.with_suffix(".line")
+    def open_line(self) -> int:
+        """A descriptor of the file whose byte locks are the line of the waiting workers. Raises StoreError."""
+        try:
+            return self._open_lock(self._lock.with_suffix(".line"))
+        except OSError as error:
+            raise self._unusable(error) from error
 
     def check_usable(self) -> None:
         """Raises StoreError unless the state can be read and replaced. Leaves nothing behind but the directory."""
@@ -57,6 +60,8 @@ class FileStore:
             text = self._file.read_text(encoding="utf-8")
         except FileNotFoundError:
             return None, 0
+        except PermissionError as error:
+            raise StoreError(f"{self._file} cannot be read: {error.strerror}. {self._sharing()}") from error
         except (OSError, UnicodeDecodeError) as error:
             raise StoreError(f"{self._file} cannot be read: {error}. {self._advice()}") from error
         try:
@@ -94,10 +99,25 @@ class FileStore:
         except OSError as error:
             raise self._unusable(error) from error
 
+    def _open_lock(self, path: Path) -> int:
+        """Open a file that stays empty, made if need be."""
+        try:
+            return os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            with contextlib.suppress(PermissionError):  # somebody else was faster, and owns it
+                os.fchmod(descriptor, self._mode())
+            return descriptor
+
+    def _mode(self) -> int:
+        """The owner's alone, and the group's too in a directory that was made to be shared by a group (chmod 2770)."""
+        shared = stat.S_ISGID | stat.S_IWGRP
+        return 0o660 if self._directory.stat().st_mode & shared == shared else 0o600
+
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
         try:
-            descriptor = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            descriptor = self._open_lock(self._lock)
         except OSError as error:
             raise self._unusable(error) from error
         try:
@@ -110,6 +130,7 @@ class FileStore:
         descriptor, temporary = tempfile.mkstemp(dir=self._directory, prefix=f".{self._file.name}-")
         try:
             with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+                os.fchmod(stream.fileno(), self._mode())
                 stream.write(text)
                 stream.flush()
                 os.fsync(stream.fileno())
@@ -128,6 +149,13 @@ class FileStore:
         return StoreError(
             f"the rollout state cannot be kept in {self._directory}: {error}. Every controller of this inventory must be able "
             "to write there; or set imagemode_store_path to a directory where that is so."
+        )
+
+    def _sharing(self) -> str:
+        return (
+            f"Another user has made it, and it must not be removed: it says which nodes are out of service. Run as that user; or "
+            f"let that user share it with a group that you are both in: chgrp -R GROUP {self._directory}, chmod 2770 "
+            f"{self._directory}, and chmod 660 on the files in it."
         )
 
     def _advice(self) -> str:

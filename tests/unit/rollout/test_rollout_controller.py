@@ -115,14 +115,17 @@ def test_holder_in_words() -> None:
 
 
 STAND = """
-import sys
-from pathlib import Path
+import os, sys
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_holder import Holder
 from ansible_collections.imagemode.nodes.plugins.plugin_utils._rollout_line import WaitingLine
-line = WaitingLine(Path(sys.argv[1]), Holder(sys.argv[2], 7), int(sys.argv[3]))
+line = WaitingLine(os.open(sys.argv[1], os.O_RDWR | os.O_CREAT), Holder(sys.argv[2], 7), int(sys.argv[3]))
 print("standing", flush=True)
 sys.stdin.readline()
 """
+
+
+def opened(path: Path) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT)
 
 
 @contextlib.contextmanager
@@ -138,7 +141,7 @@ def standing(path: Path, host: str, position: int, program: str = STAND) -> Iter
 
 def test_the_head_of_the_line(tmp_path: Path) -> None:
     path = tmp_path / "line"
-    line = WaitingLine(path, Holder("here", 7), position=3)
+    line = WaitingLine(opened(path), Holder("here", 7), position=3)
     assert line.is_head
     with standing(path, "here", 4), standing(path, "far", 1), standing(path, "far", 3):
         assert line.is_head
@@ -154,7 +157,7 @@ def test_a_place_that_is_taken_is_waited_for_and_not_an_error(tmp_path: Path) ->
     """As if two controllers had one hash. The first to come has the place; the other gets it afterwards."""
     path = tmp_path / "line"
     with standing(path, "here", 1) as first:
-        line = WaitingLine(path, Holder("here", 7), 1)
+        line = WaitingLine(opened(path), Holder("here", 7), 1)
         assert line.is_head
         first.kill()
         first.wait()
@@ -167,7 +170,7 @@ def test_a_place_that_is_taken_is_waited_for_and_not_an_error(tmp_path: Path) ->
 
 def test_who_steps_aside_holds_nobody_up(tmp_path: Path) -> None:
     path = tmp_path / "line"
-    line = WaitingLine(path, Holder("here", 7), 1)
+    line = WaitingLine(opened(path), Holder("here", 7), 1)
     with standing(path, "here", 0, STAND.replace("print", "line.step_aside(); print")):
         assert line.is_head
     line.close()

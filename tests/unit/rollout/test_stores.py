@@ -8,6 +8,7 @@ import os
 import stat
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -156,6 +157,46 @@ def test_only_the_owner_can_read(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "a" / "state").stat().st_mode) == 0o700
     for file in (tmp_path / "a" / "state").iterdir():
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def test_the_group_may_take_part_in_a_directory_that_was_made_for_it(tmp_path: Path) -> None:
+    tmp_path.chmod(0o2770)
+    store = FileStore(tmp_path, "workers")
+    store.swap(pool(), 0)
+    os.close(store.open_line())
+    modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in tmp_path.iterdir()}
+    assert modes == dict.fromkeys(("workers.json", "workers.lock", "workers.line"), 0o660)
+
+
+AS_SOMEBODY_ELSE = """
+import os, sys
+from pathlib import Path
+from ansible_collections.imagemode.nodes.plugins.plugin_utils._store_file import FileStore
+os.setgroups([]); os.setgid(int(sys.argv[2])); os.setuid(65534); os.umask(0o077)
+store = FileStore(Path(sys.argv[1]), "workers")
+state, version = store.read()
+assert store.swap(state, version)
+os.close(store.open_line())
+print("stored")
+"""
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs a second user")
+@pytest.mark.parametrize("shared", [True, False])
+def test_a_second_user_takes_part_or_is_told_how(shared: bool) -> None:
+    with tempfile.TemporaryDirectory() as place:
+        directory = Path(place)
+        os.chown(directory, -1, 12345)
+        directory.chmod(0o2770 if shared else 0o777)
+        FileStore(directory, "workers").swap(pool(), 0)
+        argv = [sys.executable, "-c", AS_SOMEBODY_ELSE, place, "12345"]
+        run = subprocess.run(argv, capture_output=True, text=True, check=False)
+        if shared:
+            assert run.stdout == "stored\n", run.stderr
+            assert FileStore(directory, "workers").read()[1] == 2
+        else:
+            assert "Run as that user" in run.stderr
+            assert "remove the file" not in run.stderr
 
 
 def test_a_check_leaves_no_file_behind(tmp_path: Path) -> None:
