@@ -191,10 +191,7 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._core import rollo
 def main() -> None:
     """Only reached where Ansible does not find the action plugin."""
     module = AnsibleModule(argument_spec=rollout_arguments.SLOT, supports_check_mode=True)
-    module.fail_json(
-        msg="rollout_slot runs on the controller as an action plugin, and was called as a module on a host. Call it as "
-        "imagemode.nodes.rollout_slot, with the collection installed on the controller."
-    )
+    module.fail_json(msg=rollout_arguments.only_on_the_controller("rollout_slot"))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,15 @@ from __future__ import annotations
 
 from typing import Any
 
+
+def only_on_the_controller(module: str) -> str:
+    """What a rollout module says that was run on a host, because Ansible did not find its action plugin."""
+    return (
+        f"{module} runs on the controller as an action plugin, and was called as a module on a host. Call it as "
+        f"imagemode.nodes.{module}, with the collection installed on the controller."
+    )
+
+
 _STORE: dict[str, dict[str, Any]] = {
     "pool": {"type": "str", "required": True},
     "store": {"type": "str", "choices": ["file"], "default": "file"},
