@@ -72,7 +72,8 @@ options:
   build_args:
     description:
       - Values for the C(ARG) instructions.
-      - They show in the history of the image and in the process list. They are not for secrets.
+      - They are no place for secrets. They are in the history of the image, in the process list of the build host while it builds,
+        and in RV(commands), which callback plugins and logs may keep. A hash of each is in a label of the image and in RV(inputs).
     type: dict
     default: {}
   labels:
@@ -216,7 +217,9 @@ pushed_bytes:
   returned: success
   type: int
 commands:
-  description: The commands that built, pushed and tagged, or would in check mode, each as a list of words.
+  description:
+    - The commands that built, pushed and tagged, or would in check mode, each as a list of words.
+    - The values of O(build_args) are among the words. Credentials are not.
   returned: always
   type: list
   elements: list
