@@ -14,9 +14,14 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._core.image_refere
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_plan import (
     PlanRequest,
     RolloutPlan,
+    guard_other_target,
+    live_others,
     plan_rollout,
 )
-from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_staging import staging_from_result
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_staging import (
+    StagingOutcome,
+    staging_from_result,
+)
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_state import Policy, PoolState
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_state_json import state_as_dict
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_transitions import allow, forget
@@ -51,6 +56,7 @@ class ActionModule(ControllerAction):
         require_forks(window, len(task_vars["ansible_play_hosts_all"]), task_vars)
         if options["state"] == "checked":
             store.check_usable()
+            self._guard_target(options, task_vars, store)
             return {
                 "changed": False,
                 "at": time.time(),
@@ -60,6 +66,14 @@ class ActionModule(ControllerAction):
                 "msg": f"{options['pool']}: {size} nodes, window {window}, state in {store.place}",
             }
         return self._plan(options, task_vars, members, policy, store)
+
+    def _guard_target(self, options: dict[str, Any], task_vars: dict[str, Any], store: Store) -> None:
+        """Staging comes before planning, and what it stages boots at the next reboot, whoever asks for that one."""
+        state, _version = store.read()
+        if state is not None and options["expected_digests"]:
+            controller = Controller(platform_job(task_vars))
+            others = live_others(state, controller.holder, options["take_over"], controller.liveness)
+            guard_other_target(state, options["expected_digests"], others)
 
     def _plan(
         self,
@@ -173,20 +187,25 @@ def _result(plan: RolloutPlan, changed: bool) -> dict[str, Any]:
 def _lines(plan: RolloutPlan, request: PlanRequest) -> list[str]:
     state, pool = plan.state, request.pool
     target = f" to {short_digest(request.target_digests[0])}" if request.target_digests else ""
+    held_back = [
+        item for item in request.stagings if item.outcome is StagingOutcome.READY and item.node not in plan.order
+    ]
+    right = [node for node in plan.right if node not in plan.order]
+    waiting = f", {len(held_back)} staged and held back" if held_back else ""
     lines = [
-        f"{pool}: {state.pool_size} nodes, {len(request.stagings)} in this run; {len(plan.order)} to update{target}, "
-        f"{len(plan.right)} already right; window {state.window}"
+        f"{pool}: {state.pool_size} nodes, {len(request.stagings)} in this run; {len(plan.order)} to update{target}{waiting}, "
+        f"{len(right)} already right; window {state.window}"
     ]
     told = (
-        (plan.resumed, "out of service since an earlier run, to be finished first"),
+        (plan.resumed, "out of service already, to be finished first"),
         (plan.retried, "failed before, tried again"),
         (plan.unreachable, "not reachable: counts as out of service"),
-        (plan.unstaged, "could not be staged, and stays in service on its old image"),
+        (plan.unstaged, "not staged: in service on the old image"),
     )
     lines += [f"{pool}: {names(nodes)}: {what}" for nodes, what in told if nodes]
     for name in state.failures[:_REASONS_SHOWN]:
         lines.append(f"{pool}: {name} failed: {state.nodes[name].reason or state.nodes[name].phase}")
     if plan.halted:
         finish = f" Only {names(plan.order)} will be finished." if plan.order else " No node is taken out of service."
-        lines.append(f"{pool}: stopped: {plan.halted}.{finish}")
+        lines.append(f"{pool}: stopped: {plan.halted}.{finish} Set that right, then run the same command again.")
     return lines

@@ -25,6 +25,7 @@ from ansible_collections.imagemode.nodes.plugins.plugin_utils._rollout_action im
     ControllerAction,
     GuardError,
     play_strategy,
+    pool_members,
     require_forks,
 )
 from ansible_collections.imagemode.nodes.plugins.plugin_utils._rollout_controller import Controller
@@ -50,6 +51,8 @@ class ActionModule(ControllerAction):
     def act(self, options: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         """See the module's documentation."""
         node = str(task_vars["inventory_hostname"])
+        if node not in pool_members(options["pool"], task_vars):
+            raise GuardError(f"{node} is not in the group {options['pool']}, so it has no slot there.")
         store = select_store(options, task_vars)
         controller = Controller(platform_job(task_vars))
         if options["state"] == "held":
@@ -171,6 +174,10 @@ class ActionModule(ControllerAction):
             return (None if self.check_mode else new), (state, new)
 
         before, after = transact(store, change)
+        if before is None and not self.check_mode:
+            raise GuardError(
+                f"{store.place} does not exist: no rollout of this pool was planned, so {node} has no slot to end."
+            )
         held = before.nodes.get(node) if before else None
         changed = after is not before
         seconds = round(now - held.since, 1) if held and changed else None
@@ -194,7 +201,7 @@ def _end_line(pool: str, node: str, failing: bool, reason: str, seconds: float |
     if seconds is None:
         return f"{pool}: {node} held no slot{counts}"
     if failing:
-        return f"{pool}: {node} failed after {spoken(seconds)} and stays out of service: {reason}{counts}"
+        return f"{pool}: {node} failed after {spoken(seconds)} and keeps its place in the window: {reason}{counts}"
     return f"{pool}: {node} is back in service, out of service {spoken(seconds)}{counts}"
 
 

@@ -65,7 +65,9 @@ options:
     elements: str
     default: []
   expected_digests:
-    description: The digests that the nodes are to run, any of them. A node that staged another digest counts as failed.
+    description:
+      - The digests that the nodes are to run, any of them. A node that staged another digest counts as failed.
+      - With O(state=checked), a pool that another run is just updating to other digests is refused, before anything is staged.
     type: list
     elements: str
     default: []

@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_plan import PlanError
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_transitions import TransitionError
@@ -32,7 +31,8 @@ class ControllerAction(ActionBase):  # type: ignore[misc]
         try:
             result.update(self.act(options, task_vars or {}))
         except (StoreError, PlanError, TransitionError, WindowError, GuardError) as error:
-            raise AnsibleActionFail(f"{options['pool']}: {error}") from error
+            # Not raised: ansible-core would print the message again for every error below it.
+            result.update(failed=True, msg=f"{options['pool']}: {error}")
         return result
 
     def act(self, options: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:

@@ -270,3 +270,26 @@ def test_a_limited_run_keeps_the_window_of_the_whole_pool(make_pool: MakePool) -
     assert run.rc == 0, run.stdout
     assert boots(nodes) == [2, 2, 2, 1]
     assert most_out_of_service(nodes) == 2
+
+
+def test_a_run_for_another_image_is_refused_before_it_stages_anything(make_pool: MakePool, v2: str) -> None:
+    nodes, project = make_pool(3, boot_seconds=6.0, imagemode_max_unavailable=1)
+    first = project.start(PLAYBOOK, extra_vars={"imagemode_pool": "workers"})
+    seen = wait_for(r"reboots into", first)
+    pulls = [count(node, "pull") for node in nodes]
+    second = rollout(project, imagemode_image=v2.replace("fleet:v2", "os:base"))
+    assert second.rc != 0
+    assert "is just being updated to" in second.stdout
+    assert [count(node, "pull") for node in nodes] == pulls
+    output, _nothing = first.communicate(timeout=120)
+    assert first.returncode == 0, seen + output
+    assert versions(nodes, project) == ["2.0"] * 3
+
+
+def test_a_slot_of_a_pool_that_is_none_is_no_success(make_pool: MakePool) -> None:
+    _nodes, project = make_pool(1)
+    for state in ("held", "released", "status"):
+        slot = {"name": "slot", "imagemode.nodes.rollout_slot": {"pool": "wrkers", "state": state}}
+        run = project.run([{"hosts": "workers", "gather_facts": False, "strategy": "host_pinned", "tasks": [slot]}])
+        assert run.rc != 0
+        assert "has no group wrkers" in run.stdout

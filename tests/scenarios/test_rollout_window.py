@@ -171,7 +171,7 @@ def test_a_node_that_does_not_come_back_stops_the_rollout_until_it_is_repaired(s
     assert six.most_away_at_once() <= 2
     assert broken.table["w2"] == "failed"
     assert set(broken.table.values()) == {"failed", "updated", "not its turn"}
-    assert "stays out of service: it did not come back" in broken.output
+    assert "keeps its place in the window: it did not come back" in broken.output
     assert "stays in service on its old image: 1 failed (w2), and max_failures is 1" in broken.output
     assert broken.recap("w2")["failed"] == 1
     assert broken.recap("w1")["failed"] == 0

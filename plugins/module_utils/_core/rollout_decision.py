@@ -101,7 +101,7 @@ def why_halted(state: PoolState, request: Request | None = None) -> str:
     Nodes are named without their own reasons: every node that waits repeats this, and each failure has been told once.
     """
     if state.paused:
-        return f"the rollout of pool {state.pool} is paused"
+        return f"the rollout of pool {state.pool} is paused (rollout_plan with state: resumed lifts that)"
     if request and request.target_digests and set(request.target_digests) != set(state.target_digests):
         return (
             f"this run is for {names(request.target_digests)}, but a newer run has planned pool {state.pool} for "

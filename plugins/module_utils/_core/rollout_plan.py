@@ -75,8 +75,8 @@ def plan_rollout(before: PoolState | None, request: PlanRequest, alive: Alive) -
     """The plan for `request` on top of what is stored; raises PlanError when the store belongs to something else."""
     state = before or PoolState(request.pool, len(request.members))
     _guard_strangers(state, request)
-    others = _live_others(state, request, alive)
-    _guard_other_target(state, request, others)
+    others = live_others(state, request.holder, request.take_over, alive)
+    guard_other_target(state, request.target_digests, others)
     unproven_before = state.canaries if set(state.target_digests) == set(request.target_digests) else ()
     shared_size = max(state.pool_size, len(request.members)) if request.shared else len(request.members)
     state = replace(
@@ -182,22 +182,22 @@ def _guard_strangers(state: PoolState, request: PlanRequest) -> None:
         )
 
 
-def _live_others(state: PoolState, request: PlanRequest, alive: Alive) -> tuple[str, ...]:
-    gone = (Liveness.DEAD, Liveness.UNKNOWN) if request.take_over else (Liveness.DEAD,)
+def live_others(state: PoolState, holder: Holder, take_over: bool, alive: Alive) -> tuple[str, ...]:
+    """The nodes that other runs hold, as far as those live or may live; with `take_over` only what surely lives counts."""
+    gone = (Liveness.DEAD, Liveness.UNKNOWN) if take_over else (Liveness.DEAD,)
     held = {name: slot.holder for name, slot in state.nodes.items() if slot.state is SlotState.ACTIVE}
     return tuple(
-        name
-        for name, holder in held.items()
-        if holder and not request.holder.is_same_process(holder) and alive(holder) not in gone
+        name for name, other in held.items() if other and not holder.is_same_process(other) and alive(other) not in gone
     )
 
 
-def _guard_other_target(state: PoolState, request: PlanRequest, others: tuple[str, ...]) -> None:
-    if others and set(state.target_digests) != set(request.target_digests):
+def guard_other_target(state: PoolState, targets: Sequence[str], others: tuple[str, ...]) -> None:
+    """Raises PlanError if other runs are at work on the pool for another image than `targets`."""
+    if others and set(state.target_digests) != set(targets):
         holder = state.nodes[others[0]].holder
         raise PlanError(
             f"pool {state.pool} is just being updated to {names(state.target_digests)} by {holder} ({names(others)} out of "
-            f"service), and this run wants {names(request.target_digests)}. Let that run end or stop it, then run again. If "
+            f"service), and this run wants {names(tuple(targets))}. Let that run end or stop it, then run again. If "
             "it is gone, and this machine cannot know it, run again with -e imagemode_take_over=true"
         )
 
