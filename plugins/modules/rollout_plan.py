@@ -13,7 +13,7 @@ description:
   - Plans in which order the nodes of a pool leave service, and stores the policy that M(imagemode.nodes.rollout_slot) obeys.
   - Use it with C(run_once) in a play over the pool itself. A play over C(localhost) would not obey C(--limit).
   - First come nodes that an earlier run left out of service, then nodes that failed before and are tried again, then canaries, then the
-    rest in the order of the play. Nodes that run the image already are not queued.
+    rest in the order of the play, as nearly as workers that start together keep to it. Nodes that run the image already are not queued.
   - A node that could not be reached counts as out of service and as failed. A node that could not be staged stays in service, and
     counts as failed only. At O(max_failures) failures no node is queued but those which are out of service already.
   - One plan is in force per pool, whatever run made it last. A plan for another image is refused while another run is updating a node.

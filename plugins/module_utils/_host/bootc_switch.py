@@ -70,8 +70,8 @@ class BootcSwitch:
             raise HostFailure(
                 f"{message.rstrip('.')}. Nothing on the node was changed.", self._result(plan, after, changed=False)
             )
-        undone = self._withdraw(plan, after)
-        raise HostFailure(f"{message} {undone}", self._result(plan, after, changed=True))
+        undone, left = self._withdraw(plan, after)
+        raise HostFailure(f"{message} {undone}", self._result(plan, left, changed=True))
 
     def _tool_failure(self, failed: Outcome) -> str:
         command = f"`{' '.join(failed.argv)}`"
@@ -90,15 +90,21 @@ class BootcSwitch:
             "digest, which bootc cannot pick up; resolve the image again, or push it under another tag."
         )
 
-    def _withdraw(self, plan: Plan, after: HostState) -> str:
-        """Unproven content must not boot at the next reboot, whoever asks for that reboot: discard it again."""
+    def _withdraw(self, plan: Plan, after: HostState) -> tuple[str, HostState]:
+        """Unproven content must not boot at the next reboot, whoever asks for that reboot: discard it again.
+
+        What was done, for the message, and the state that leaves.
+        """
         staged = after.staged
         if staged is None or staged == plan.before.staged or staged.composefs:
-            return f"Next to boot is now {describe(after.next)}: look at it before the node reboots."
+            return f"Next to boot is now {describe(after.next)}: look at it before the node reboots.", after
         outcome = self.runner.run_one(Step(("ostree", "admin", "undeploy", "0"), timeout=self.busy_timeout))
         if outcome.ok:
-            return "What had been staged was discarded again, so that it cannot boot by accident."
-        return f"It is still staged, because discarding it failed ({explain(outcome.stderr)}): remove it before the node reboots."
+            return "What had been staged was discarded again, so that it cannot boot by accident.", replace(
+                after, staged=None
+            )
+        why = explain(outcome.stderr)
+        return f"It is still staged, because discarding it failed ({why}): remove it before the node reboots.", after
 
     def _result(self, plan: Plan, after: HostState, changed: bool | None = None) -> dict[str, Any]:
         following = after.next
@@ -106,8 +112,6 @@ class BootcSwitch:
         result = plan.as_dict()
         if changed is not None:
             result["changed"] = changed
-        # Kernel arguments of a deployment that bootc has staged cannot be read before it has booted.
-        after = replace(after, boot_id=plan.before.boot_id, kargs_booted=plan.before.kargs_booted)
         return {
             **result,
             "msg": plan.summary,

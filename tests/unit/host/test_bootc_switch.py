@@ -87,6 +87,7 @@ def test_an_unexpected_digest_is_not_left_staged(node: NodeOnDisk) -> None:
         switch(node, "v2", D2)
     assert node.journal[-1] == "ostree admin undeploy 0"
     assert failure.value.result["changed"] is True
+    assert (failure.value.result["reboot_required"], failure.value.result["digest"]) == (False, D1)
 
 
 def test_exit_1_that_left_something_staged_is_seen(node: NodeOnDisk) -> None:
