@@ -20,7 +20,11 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._build.options imp
     registry_access,
     registry_reference,
 )
-from ansible_collections.imagemode.nodes.plugins.module_utils._build.process import Interrupted, ending_on_signals
+from ansible_collections.imagemode.nodes.plugins.module_utils._build.process import (
+    DeadlinePassed,
+    Interrupted,
+    ending_on_signals,
+)
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.registry import Registry
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.build_failure import (
     BuildError,
@@ -56,6 +60,8 @@ def digest_info(params: Mapping[str, Any]) -> Outcome:
         return _failed(
             BuildFailure(FailureCategory.ENGINE, f"The question was interrupted: {error}.", retryable=True), {}
         )
+    except DeadlinePassed as error:
+        return _failed(_hanging(error), {})
     platforms = image.platforms or {configuration.platform: image.digest}
     absent = [wanted for wanted in params["platforms"] if not _of(platforms, wanted)]
     if absent:
@@ -132,6 +138,8 @@ def layered_build(params: Mapping[str, Any], check_mode: bool) -> Outcome:
             ),
             _known(build),
         )
+    except DeadlinePassed as error:
+        return _failed(_hanging(error), _known(build))
     except OSError as error:
         return _failed(
             BuildFailure(
@@ -142,6 +150,15 @@ def layered_build(params: Mapping[str, Any], check_mode: bool) -> Outcome:
         )
     result = {**_build_result(build, published, built), "msg": _summary(build, built, check_mode)}
     return Outcome(result, warnings=_warnings(build))
+
+
+def _hanging(error: DeadlinePassed) -> BuildFailure:
+    """A short local command that hangs: not the registry, whose deadlines have words of their own."""
+    return BuildFailure(
+        FailureCategory.ENGINE,
+        f"{error}. That is a command on the machine itself, so its container storage hangs, or the machine is overloaded. Run again.",
+        retryable=True,
+    )
 
 
 def _build_result(build: ImageBuild, published: Published, built: BuiltImage) -> dict[str, Any]:
