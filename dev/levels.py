@@ -16,12 +16,14 @@ COLLECTION = "ansible_collections.imagemode.nodes"
 class Step:
     """One command. Exit status 0 is a pass, 77 means that it cannot run here, and its last line says why.
 
-    Where the command is pytest, each of its tests counts on its own.
+    Where the command is pytest, each of its tests counts on its own. ``alone``: the command that gives the few tests which
+    failed a second try with the machine to themselves: tests that kill real processes in mid-work depend on its speed.
     """
 
     name: str
     argv: tuple[str, ...]
     is_pytest: bool = False
+    alone: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +46,11 @@ def _python(name: str, *arguments: str) -> Step:
 
 def _pytest(directory: str, *options: str) -> Step:
     return Step(f"pytest {directory}", (sys.executable, "-m", "pytest", *options, directory), is_pytest=True)
+
+
+def _pytest_in_parallel(directory: str) -> Step:
+    step = _pytest(directory, "--numprocesses=2", "--dist=loadfile")
+    return dataclasses.replace(step, alone=_pytest(directory, "--last-failed").argv)
 
 
 def _mypy_tests(directory: str) -> Step:
@@ -95,7 +102,7 @@ LEVELS = (
     Level("unit", 120, (_pytest("tests/unit"),)),
     Level("conformance", 240, (_pytest("tests/conformance"),), needs_root=True),
     Level("sanity", 300, (_python("ansible-test sanity", "dev/sanity.py"),)),
-    Level("scenarios", 1200, (_pytest("tests/scenarios", "--numprocesses=2", "--dist=loadfile"),), needs_root=True),
+    Level("scenarios", 1200, (_pytest_in_parallel("tests/scenarios"),), needs_root=True),
     Level(
         "molecule",
         240,

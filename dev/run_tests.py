@@ -31,6 +31,7 @@ LOGS = ROOT / ".cache/test-logs"
 HOME = ROOT / ".cache/test-home"
 TAIL_LINES = 60
 CANNOT_RUN = 77
+SECOND_TRIES = 3  # more failures than this are no matter of speed
 PATIENCE = 3  # how many budgets a level may use before it is ended
 
 
@@ -131,6 +132,18 @@ def show_tail(log: Path) -> None:
         print(f"      | {line}")
 
 
+def try_alone(step: Step, first: Tally, log: Path, seconds: float, variables: Mapping[str, str]) -> Tally:
+    """Give the tests that failed a second try without others beside them. It is said aloud, and both logs are kept."""
+    show_tail(log)
+    print(f"      {first.failed} failed beside other tests; once more, alone", flush=True)
+    again = run(dataclasses.replace(step, argv=step.alone), log.with_stem(f"{log.stem}-alone"), seconds, variables)
+    if again.failed:
+        show_tail(log.with_stem(f"{log.stem}-alone"))
+        return first
+    print(f"      passed alone: {first.failed}. What made the difference is in {log.relative_to(ROOT)}")
+    return dataclasses.replace(first, passed=first.passed + first.failed, failed=0)
+
+
 def run_level(level: Level, variables: Mapping[str, str]) -> tuple[Tally, float]:
     """Run all steps of a level; return what came of them and the seconds it took."""
     print(f"{level.name} (budget {level.budget} s)", flush=True)
@@ -142,14 +155,17 @@ def run_level(level: Level, variables: Mapping[str, str]) -> tuple[Tally, float]
     for step in level.steps:
         step_begin = time.monotonic()
         log = LOGS / f"{level.name}-{re.sub('[^a-z0-9]+', '-', step.name.lower())}.log"
-        tally = run(step, log, max(level.budget * PATIENCE - (step_begin - begin), 1), variables)
+        left = max(level.budget * PATIENCE - (step_begin - begin), 1)
+        tally = run(step, log, left, variables)
+        if step.alone and 0 < tally.failed <= SECOND_TRIES:
+            tally = try_alone(step, tally, log, left, variables)
         total.add(tally)
         verdict = "FAIL" if tally.failed else "ok" if tally.passed else "skip"
         details = f"  ({tally})" if step.is_pytest else ""
         print(f"  {verdict:4}  {step.name:24}{time.monotonic() - step_begin:7.1f} s{details}", flush=True)
         for reason, number in sorted(tally.reasons.items()):
             print(f"      {number} skipped: {reason}")
-        if tally.failed:
+        if tally.failed and not (step.alone and tally.failed <= SECOND_TRIES):
             show_tail(log)
     return total, time.monotonic() - begin
 

@@ -38,14 +38,12 @@ def test_the_window_slides_and_a_second_run_does_nothing(six: RolloutProject) ->
     assert first.rc == 0, first.output
     assert_all_updated_once(six)
     assert six.most_away_at_once() == 2
-    order = six.events("down")
-    assert all(abs(order.index(node) - SIX.index(node)) <= 2 for node in SIX), f"in the order of the plan: {order}"
     assert [event for _when, event, _name in six.journal()][:6] == ["staged"] * 6, "first everybody is staged"
     assert first.rows == dict.fromkeys(SIX, ("sha256:old", "sha256:new", "updated"))
     for said in (
         "workers: 6 nodes, 6 in this run; 6 to update to sha256:new, 0 already right; window 2",
         "workers: w1 goes now (",
-        " waits behind w1 (rebooting for ",
+        " waits behind w",
         " of 6 done, about ",
         "workers: 6 nodes: 6 updated",
     ):
