@@ -103,7 +103,7 @@ _REGISTRY_TEXTS = (
     (
         RegistryTrouble.MISSING,
         r"manifest unknown|name unknown|repository name not known|NAME_UNKNOWN|404 \(Not Found\)|"
-        # Harbor, and registry.redhat.io
+        # what some hosted registries say instead
         r"reading manifest \S+ in \S+: unknown: (?:(?:artifact|repository) \S+ not found|Not Found)",
     ),
 )

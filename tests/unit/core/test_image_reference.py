@@ -23,14 +23,14 @@ DIGEST = "sha256:" + "ab" * 32
 @pytest.mark.parametrize(
     ("text", "name", "tag", "digest"),
     [
-        ("quay.io/a/b", "quay.io/a/b", "latest", None),
-        ("quay.io/a/b:latest", "quay.io/a/b", "latest", None),
-        ("docker://quay.io/a/b:1", "quay.io/a/b", "1", None),
+        ("reg.example.com/a/b", "reg.example.com/a/b", "latest", None),
+        ("reg.example.com/a/b:latest", "reg.example.com/a/b", "latest", None),
+        ("docker://reg.example.com/a/b:1", "reg.example.com/a/b", "1", None),
         ("10.77.0.1:5000/os:v1", "10.77.0.1:5000/os", "v1", None),
         ("localhost:5000/os", "localhost:5000/os", "latest", None),
         ("[::1]:5000/os:v1", "[::1]:5000/os", "v1", None),
-        (f"quay.io/a/b@{DIGEST}", "quay.io/a/b", None, DIGEST),
-        (f"quay.io/a/b:v1@{DIGEST}", "quay.io/a/b", "v1", DIGEST),
+        (f"reg.example.com/a/b@{DIGEST}", "reg.example.com/a/b", None, DIGEST),
+        (f"reg.example.com/a/b:v1@{DIGEST}", "reg.example.com/a/b", "v1", DIGEST),
         ("fedora/fedora-bootc:42", "fedora/fedora-bootc", "42", None),
     ],
 )
@@ -44,14 +44,14 @@ def test_parse(text: str, name: str, tag: str | None, digest: str | None) -> Non
     [
         ("", "repository name is empty"),
         ("Not A Ref", "'Not A Ref'"),
-        ("quay.io/OS:v1", "lower-case"),
-        ("quay.io/a:", "'' is not a tag"),
-        ("quay.io/a:-x", "'-x' is not a tag"),
-        ("quay.io//a", "repository name is empty"),
-        ("quay.io/a@sha256:12", "'sha256:12' is not a digest"),
-        (f"quay.io/a@{DIGEST.upper()}", "is not a digest"),
-        ("quay.io:port/a", "'quay.io:port' is not a registry host"),
-        ("https://quay.io/a", "not an image reference"),
+        ("reg.example.com/OS:v1", "lower-case"),
+        ("reg.example.com/a:", "'' is not a tag"),
+        ("reg.example.com/a:-x", "'-x' is not a tag"),
+        ("reg.example.com//a", "repository name is empty"),
+        ("reg.example.com/a@sha256:12", "'sha256:12' is not a digest"),
+        (f"reg.example.com/a@{DIGEST.upper()}", "is not a digest"),
+        ("reg.example.com:port/a", "'reg.example.com:port' is not a registry host"),
+        ("https://reg.example.com/a", "not an image reference"),
     ],
 )
 def test_refused_with_what_is_wrong(text: str, said: str) -> None:
@@ -61,13 +61,15 @@ def test_refused_with_what_is_wrong(text: str, said: str) -> None:
 
 
 def test_the_same_thing_typed_differently_is_equal() -> None:
-    assert ImageReference.parse("quay.io/a/b") == ImageReference.parse("docker://quay.io/a/b:latest")
-    assert ImageReference.parse("quay.io/a/b:1") != ImageReference.parse("quay.io/a/b:2")
-    assert ImageReference.parse("quay.io/a/b") != ImageReference.parse("quay.io/a/b", Transport.CONTAINERS_STORAGE)
+    assert ImageReference.parse("reg.example.com/a/b") == ImageReference.parse("docker://reg.example.com/a/b:latest")
+    assert ImageReference.parse("reg.example.com/a/b:1") != ImageReference.parse("reg.example.com/a/b:2")
+    assert ImageReference.parse("reg.example.com/a/b") != ImageReference.parse(
+        "reg.example.com/a/b", Transport.CONTAINERS_STORAGE
+    )
 
 
 def test_a_node_never_gets_tag_and_digest_together() -> None:
-    assert ImageReference.parse(f"quay.io/a/b:v1@{DIGEST}").pull_text == f"quay.io/a/b@{DIGEST}"
+    assert ImageReference.parse(f"reg.example.com/a/b:v1@{DIGEST}").pull_text == f"reg.example.com/a/b@{DIGEST}"
 
 
 def test_a_short_name_is_refused_where_a_registry_is_needed() -> None:
@@ -78,9 +80,9 @@ def test_a_short_name_is_refused_where_a_registry_is_needed() -> None:
 @pytest.mark.parametrize(
     ("text", "image", "transport", "signature"),
     [
-        ("ostree-unverified-registry:quay.io/a:1", "quay.io/a:1", Transport.REGISTRY, UNVERIFIED),
-        ("ostree-unverified-image:registry:quay.io/a:1", "quay.io/a:1", Transport.REGISTRY, UNVERIFIED),
-        ("ostree-unverified-image:docker://quay.io/a:1", "quay.io/a:1", Transport.REGISTRY, UNVERIFIED),
+        ("ostree-unverified-registry:reg.example.com/a:1", "reg.example.com/a:1", Transport.REGISTRY, UNVERIFIED),
+        ("ostree-unverified-image:registry:reg.example.com/a:1", "reg.example.com/a:1", Transport.REGISTRY, UNVERIFIED),
+        ("ostree-unverified-image:docker://reg.example.com/a:1", "reg.example.com/a:1", Transport.REGISTRY, UNVERIFIED),
         (
             "ostree-unverified-image:containers-storage:localhost/a",
             "localhost/a",
@@ -88,9 +90,14 @@ def test_a_short_name_is_refused_where_a_registry_is_needed() -> None:
             UNVERIFIED,
         ),
         ("ostree-unverified-image:oci:/var/image", "/var/image", Transport.OCI, UNVERIFIED),
-        ("ostree-image-signed:docker://quay.io/a:1", "quay.io/a:1", Transport.REGISTRY, POLICY),
-        ("ostree-remote-registry:fedora:quay.io/a:1", "quay.io/a:1", Transport.REGISTRY, "fedora"),
-        ("ostree-remote-image:fedora:docker://quay.io/a:1", "quay.io/a:1", Transport.REGISTRY, "fedora"),
+        ("ostree-image-signed:docker://reg.example.com/a:1", "reg.example.com/a:1", Transport.REGISTRY, POLICY),
+        ("ostree-remote-registry:fedora:reg.example.com/a:1", "reg.example.com/a:1", Transport.REGISTRY, "fedora"),
+        (
+            "ostree-remote-image:fedora:docker://reg.example.com/a:1",
+            "reg.example.com/a:1",
+            Transport.REGISTRY,
+            "fedora",
+        ),
     ],
 )
 def test_ostree_spelling(text: str, image: str, transport: Transport, signature: Signature | str) -> None:
