@@ -7,7 +7,9 @@ has no size limit, and needs nothing on the node but a POSIX shell.
 
 from __future__ import annotations
 
+import base64
 import shlex
+import textwrap
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -40,14 +42,14 @@ doze() {
   done
 }
 run_bounded() {
-  limit=$1; shift
-  "$@" </dev/null & child=$!
+  limit=$1 signal=$2; shift 2
+  "$@" <&3 3<&- & child=$!
   (
     fired=0; family=
     trap 'kill $! $family 2>/dev/null; exit "$fired"' TERM
     doze "$limit"
     fired=77; family=$(family_of "$child")
-    kill -TERM "$child" 2>/dev/null
+    kill -s "$signal" "$child" 2>/dev/null
     doze @GRACE@
     kill -KILL $family 2>/dev/null
     exit 77
@@ -74,12 +76,16 @@ class ShellFailed(Exception):
 class Step:
     """One command of a batch.
 
-    `timeout` in seconds: SIGTERM then, SIGKILL ten seconds later. `fallback`: run only if the step before failed.
+    `timeout` in seconds: `signal` then, SIGKILL ten seconds later. `fallback`: run only if the step before failed.
     `gate`: if this step fails, the rest of the batch is not run, except for steps that are `always` run.
+    `input` is what the command reads; it never shows in a process list. An rpm-ostree client has to be stopped with INT:
+    any other signal orphans its transaction (recorded, rpm-ostree 2026.2).
     """
 
     argv: tuple[str, ...]
     timeout: int | None = None
+    input: bytes = b""
+    signal: str = "TERM"
     fallback: bool = False
     gate: bool = False
     always: bool = False
@@ -155,14 +161,30 @@ def build_script(steps: Sequence[Step], mark: str) -> str:
     """The script of a batch. Each stream of each step is framed by lines that begin with `mark`."""
     lines = [_PRELUDE.strip(), f"mark={shlex.quote(mark)}", 'printf "%s ready\\n" "$mark"', "go=1"]
     for index, step in enumerate(steps):
-        call = quote(step.argv)
-        body = f"run_bounded {int(step.timeout)} {call}" if step.timeout else f"{call} </dev/null; rc=$?"
         condition = ("true" if step.always else '[ "$go" = 1 ]') + (' && [ "$rc" != 0 ]' if step.fallback else "")
-        lines.append(f"if {condition}; then begin {index}; {body}; end {index}; fi")
+        lines.append(f"if {condition}; then begin {index}; {_call(step, mark)}")
+        lines.append(f"end {index}; fi")
         if step.gate:
             lines.append('[ "$rc$timed_out" = 00 ] || go=0')
     lines.append('printf "%s done\\n" "$mark"')
     return "\n".join(lines) + "\n"
+
+
+def _call(step: Step, mark: str) -> str:
+    """The shell text that runs a step with its input on descriptor 3, and sets rc and timed_out.
+
+    The input travels as base64 in a here-document, because it may be any bytes.
+    """
+    argv = ("sh", "-c", 'base64 -d | "$@"', "sh", *step.argv) if step.input else step.argv
+    run = (
+        f"run_bounded {int(step.timeout)} {step.signal} {quote(argv)}"
+        if step.timeout
+        else f"{quote(argv)} <&3 3<&-; rc=$?"
+    )
+    if not step.input:
+        return f"{{ {run}; }} 3</dev/null"
+    document = textwrap.fill(base64.b64encode(step.input).decode("ascii"), 76)
+    return f"{{ {run}; }} 3<<'{mark}'\n{document}\n{mark}"
 
 
 def parse_output(steps: Sequence[Step], mark: str, stdout: str, stderr: str) -> list[Outcome]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -228,3 +229,36 @@ def test_the_alarm_of_a_task_keeps_its_own_deadline() -> None:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+
+
+@given(st.binary(min_size=1, max_size=5000))
+@settings(max_examples=30, deadline=None)
+def test_what_a_command_shall_read_arrives_byte_for_byte(content: bytes) -> None:
+    outcomes = LocalRunner().run(
+        [
+            Step(("od", "-An", "-v", "-tx1"), timeout=20, input=content),
+            Step(("wc", "-c"), input=content),
+            Step(("cat",)),
+        ]
+    )
+    assert bytes.fromhex("".join(outcomes[0].stdout.split())) == content
+    assert int(outcomes[1].stdout) == len(content)
+    assert outcomes[2].stdout == "", "a step without input reads nothing"
+
+
+def test_every_way_to_the_node_carries_input(runner: Runner) -> None:
+    assert (
+        runner.run_one(Step(("cat",), timeout=20, input=b"one\n$HOME `id` 'two'\n")).stdout == "one\n$HOME `id` 'two'\n"
+    )
+
+
+def test_a_step_can_ask_for_another_signal_than_term() -> None:
+    program = (
+        "import signal, sys, time\n"
+        "def stop(number, frame):\n    print(signal.Signals(number).name, flush=True)\n    sys.exit(3)\n"
+        "for number in (signal.SIGINT, signal.SIGTERM):\n    signal.signal(number, stop)\n"
+        "time.sleep(60)"
+    )
+    outcome = LocalRunner().run_one(Step((sys.executable, "-c", program), timeout=2, signal="INT"))
+    assert outcome.timed_out
+    assert outcome.stdout.strip() == "SIGINT"
