@@ -99,8 +99,10 @@ class ImageReference:
         """
         if transport is not Transport.REGISTRY:
             if not text.strip() or text != text.strip():
+                raise InvalidReference(f"{text!r} is no {transport.value} image: it is empty or has blanks around it.")
+            if text.startswith("-") or not text.isprintable():
                 raise InvalidReference(
-                    f"{text!r} is not a {transport.value} image: it is empty or has blanks around it."
+                    f"{text!r} is no {transport.value} image: a tool would take it for an option, or could not show it."
                 )
             return cls(name=text, transport=transport, text=text)
         body = text[len("docker://") :] if text.startswith("docker://") else text

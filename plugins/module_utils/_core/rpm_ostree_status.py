@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime, timezone
 
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.host_state import (
@@ -83,16 +84,23 @@ def _image(entry: Fields) -> DeployedImage | None:
     except InvalidReference:
         # The host runs it, so it is a fact; it equals nothing that can be asked for.
         reference, signature = ImageReference(name=text, text=text), UNVERIFIED
-    seconds = entry.number("timestamp")
     return DeployedImage(
         reference=reference,
         signature=signature,
         digest=entry.text("container-image-reference-digest"),
         version=entry.text("version"),
-        timestamp=None
-        if seconds is None
-        else datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        timestamp=_timestamp(entry),
     )
+
+
+def _timestamp(entry: Fields) -> str | None:
+    seconds = entry.number("timestamp")
+    if seconds is None:
+        return None
+    try:
+        return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    except (ValueError, OverflowError, OSError):
+        raise entry.complain("timestamp", f"is {str(seconds)[:40]}, which is no time.") from None
 
 
 def _local_changes(entry: Fields) -> LocalChanges:
@@ -113,11 +121,11 @@ def _local_changes(entry: Fields) -> LocalChanges:
 
 
 def _remote_replacements(entry: Fields) -> tuple[str, ...]:
-    """A list in some versions, an object of lists by source in others."""
+    """A list in some versions, an object of lists by source in others. Of an unknown shape, whatever is there counts as one."""
     value = entry.any("requested-base-remote-replacements")
-    if isinstance(value, dict):
-        return tuple(str(package) for packages in value.values() for package in (packages or []))
-    return tuple(str(package) for package in value or [])
+    groups = value.values() if isinstance(value, dict) else [value]
+    packages = [package for group in groups for package in (group if isinstance(group, list) else [group])]
+    return tuple(package if isinstance(package, str) else json.dumps(package) for package in packages if package)
 
 
 def _transaction(document: Fields) -> Transaction | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 
 class StatusNotUnderstood(ValueError):
@@ -22,10 +22,30 @@ def decode(tool: str, text: str) -> Fields:
         shown = text.strip()[:200] or "nothing"
         raise StatusNotUnderstood(f"{tool} printed no JSON, but: {shown}")
     try:
-        value, _end = json.JSONDecoder().raw_decode(text, start)
+        value, _end = _DECODER.raw_decode(text, start)
+        if "\\u" in text:
+            json.dumps(value, ensure_ascii=False).encode()  # half of a surrogate pair is no text that could be shown
+    except RecursionError:
+        raise StatusNotUnderstood(f"{tool} printed JSON that is nested too deeply to be its status.") from None
     except ValueError as error:
         raise StatusNotUnderstood(f"{tool} printed JSON that does not parse: {error}") from error
     return Fields(tool, "", value)
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Neither tool names a key twice, and whichever value was taken could be the wrong one."""
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        names = [name for name, _value in pairs]
+        raise ValueError(f"the key {next(name for name in names if names.count(name) > 1)!r} is there twice")
+    return value
+
+
+def _no_number(text: str) -> NoReturn:
+    raise ValueError(f"{text} is not JSON")
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_without_duplicates, parse_constant=_no_number)
 
 
 class Fields:

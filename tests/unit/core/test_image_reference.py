@@ -72,6 +72,12 @@ def test_a_node_never_gets_tag_and_digest_together() -> None:
     assert ImageReference.parse(f"reg.example.com/a/b:v1@{DIGEST}").pull_text == f"reg.example.com/a/b@{DIGEST}"
 
 
+@pytest.mark.parametrize("text", ["--apply", "-", "/var/a\nb", "/var/a\x00b", "/var/\x1b[2J", "", " /var/a"])
+def test_a_path_that_a_tool_would_take_for_something_else_is_refused(text: str) -> None:
+    with pytest.raises(InvalidReference, match="is no oci image"):
+        ImageReference.parse(text, Transport.OCI)
+
+
 def test_a_short_name_is_refused_where_a_registry_is_needed() -> None:
     with pytest.raises(InvalidReference, match=r"registry\.example\.com/fedora-bootc"):
         ImageReference.parse("fedora-bootc:42").require_registry()

@@ -147,12 +147,46 @@ def test_a_reference_that_only_the_tool_understands_does_not_hide_the_host() -> 
         (status(booted=entry(spec={"signature": "royalSeal"})), "royalSeal"),
         (status(booted=entry(), rollbackQueued=True), "no rollback deployment"),
         (status(booted=entry(pinned="no")), "status.booted.pinned"),
+        ('{"a":' + "[" * 100_000, "nested too deeply"),
+        (status(booted=entry()).replace('"spec"', '"status"', 1), "'status' is there twice"),
+        (status(booted=entry(ostree={"deploySerial": float("nan")})), "NaN is not JSON"),
+        (status(booted=entry(spec={"image": "registry.example.com/os:\ud800"})), "surrogates not allowed"),
+        (
+            status(booted=entry()).replace('"deploySerial": 0', '"deploySerial": ' + "9" * 5000),
+            "integer string conversion",
+        ),
     ],
+    ids=lambda value: str(value)[:40],
 )
 def test_what_is_not_understood_is_named(text: str, said: str) -> None:
     with pytest.raises(StatusNotUnderstood) as refusal:
         parse_bootc_status(text)
     assert said in str(refusal.value)
+
+
+@pytest.mark.parametrize("seconds", [10**18, -(10**18), 10**30])
+def test_a_time_beyond_the_calendar_is_not_understood(seconds: int) -> None:
+    image = "ostree-unverified-registry:registry.example.com/os:1"
+    booted = {"booted": True, "checksum": "c", "container-image-reference": image, "timestamp": seconds}
+    with pytest.raises(StatusNotUnderstood, match=r"timestamp is -?10+, which is no time"):
+        parse_rpm_ostree_status(json.dumps({"deployments": [booted]}))
+
+
+@pytest.mark.parametrize(
+    ("value", "replacements"),
+    [
+        (["a", "b"], ("a", "b")),
+        ({"repo=x": ["a"], "repo=y": ["b"]}, ("a", "b")),
+        ({"repo=x": None}, ()),
+        ([{"name": "a"}], ('{"name": "a"}',)),
+        (7, ("7",)),
+    ],
+)
+def test_remote_replacements_of_any_shape_count(value: Any, replacements: tuple[str, ...]) -> None:
+    booted = {"booted": True, "checksum": "c", "requested-base-remote-replacements": value}
+    state = parse_rpm_ostree_status(json.dumps({"deployments": [booted]}))
+    assert state.booted is not None
+    assert state.booted.local_changes.replacements == replacements
 
 
 def test_rpm_ostree_without_a_booted_deployment_is_not_understood() -> None:
