@@ -25,6 +25,7 @@ _NOISE = (
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z"), "TIME"),
     (re.compile(r"'\w{3} \w{3} +\d+ \d\d:\d\d:\d\d \d{4}'"), "'TIME'"),
     (re.compile(r"vmlinuz-\S+"), "vmlinuz-KERNEL"),
+    (re.compile(r"initramfs-\S+\.img"), "initramfs-KERNEL.img"),
     (re.compile(r"ostree=/ostree/boot\.\d/"), "ostree=/ostree/boot.N/"),
     (re.compile(r"bootversion: boot\.\d\.\d"), "bootversion: boot.N.N"),
     (re.compile(r"dbus:1\.\d+ unit:\S+"), "dbus:SENDER unit:UNIT"),

@@ -70,6 +70,8 @@ def _make_ostree_tree(root: str) -> None:
         os.rename(etc, os.path.join(root, "usr/etc"))
     for directory in DIRECTORIES:
         os.makedirs(os.path.join(root, directory), exist_ok=True)
+    if not os.path.lexists(os.path.join(root, "ostree")):
+        os.symlink("sysroot/ostree", os.path.join(root, "ostree"))
     for placeholder in PLACEHOLDERS:
         path = os.path.join(root, placeholder)
         if not os.path.lexists(path):

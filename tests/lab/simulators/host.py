@@ -13,6 +13,8 @@ TYPE_CHECKING = False  # typing is slow to import, and every simulated command w
 if TYPE_CHECKING:
     from typing import Any
 
+MACHINE = "/.lab/host"  # where a node sees the root of this machine (lab.enter)
+
 
 def write_json(path: str, document: Any) -> None:
     """Replace a file atomically: readers see the old or the new one, a crash leaves either."""
@@ -136,6 +138,10 @@ class Host:
             if os.path.exists(leftover):
                 os.unlink(leftover)
 
+    def update_staged(self, deployment: Deployment) -> None:
+        """Change the staged deployment in place; its lock is not touched."""
+        write_json(self.path("run", "ostree", "staged-deployment"), deployment.as_json())
+
     @property
     def booted(self) -> Deployment:
         return self.state.deployments[self.state.booted_index()]
@@ -182,7 +188,9 @@ class Host:
         first = parts[0] if parts else ""
         if first == "etc":
             return os.path.join(self.etc(self.booted), *parts[1:])
-        if first in ("var", "run"):
+        if ["", *parts[:2]] == MACHINE.split("/"):
+            return "/" + "/".join(parts[2:])
+        if first in ("var", "run", "boot", "sysroot"):
             return self.path(*parts)
         if parts[:2] == ["usr", "local"]:
             return self.path("var", "usrlocal", *parts[2:])

@@ -50,4 +50,6 @@ def layer(host: Host, packages: list[str]) -> None:
         os.rename(host.path("deploy", old.directory), host.path("deploy", new.directory))
     state.deployments[index] = new
     state.booted = new.id
+    sysroot.write_boot_entries(host, state)
+    sysroot.show_trees(host)
     host.save()

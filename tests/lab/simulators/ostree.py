@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""`ostree admin status|undeploy|pin|unlock|config-diff` and `ostree --version`, as of ostree 2026.4."""
+"""`ostree admin status|undeploy|pin|unlock|kargs edit-in-place|config-diff` and `ostree --version`, as of ostree 2026.4."""
 
 from __future__ import annotations
 
 import os
 import sys
 
-from lab.simulators import sysroot, sysroot_lock
+from lab.simulators import boot_entries, sysroot, sysroot_lock
 from lab.simulators.host import Host
 from lab.simulators.state import Deployment
 
@@ -38,6 +38,8 @@ def run(host: Host, argv: list[str]) -> int:
             _pin(host, argv[2:])
         elif argv[:2] == ["admin", "unlock"]:
             return unlock(host, transient="--transient" in argv)
+        elif argv[:3] == ["admin", "kargs", "edit-in-place"]:
+            _edit_kargs_in_place(host, argv[3:])
         elif argv[:2] == ["admin", "config-diff"]:
             _config_diff(host)
         else:
@@ -108,7 +110,23 @@ def _pin(host: Host, argv: list[str]) -> None:
         already = "already" if target.pinned is pin else "now"
         target.pinned = pin
         host.save()
+        sysroot.show_trees(host)
         print(f"Deployment {index} is {already} {verb}")
+
+
+def _edit_kargs_in_place(host: Host, argv: list[str]) -> None:
+    appended = []
+    todo = list(argv)
+    while todo:
+        name, separator, value = todo.pop(0).partition("=")
+        if name != "--append-if-missing":
+            raise OstreeError(f"Unknown option {name}")
+        if not separator and not todo:
+            raise OstreeError(f"Missing argument for {name}")
+        appended.append(value if separator else todo.pop(0))
+    lock = sysroot_lock.acquire(host, announce=False)
+    boot_entries.append_in_place(host, appended)
+    os.close(lock)
 
 
 def unlock(host: Host, *, transient: bool) -> int:

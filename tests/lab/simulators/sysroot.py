@@ -8,7 +8,7 @@ import hashlib
 import os
 import shutil
 
-from lab.simulators import etc_merge
+from lab.simulators import boot_entries, deployment_trees, etc_merge
 from lab.simulators.host import Host
 from lab.simulators.image_reference import ImageSpec
 from lab.simulators.state import Deployment, State
@@ -85,12 +85,24 @@ def boot_checksum(tree: str) -> str:
     return total.hexdigest()
 
 
+def kernel_of(tree: str) -> boot_entries.Kernel:
+    """Kernel and initramfs of a tree. Raises SysrootError when it has none."""
+    return boot_entries.Kernel(boot_checksum(tree), check_kernel(tree))
+
+
 def stage(host: Host, deployment: Deployment) -> None:
     """Make a deployment the staged one, instead of any that was. It takes effect when the host goes down in order."""
     check_kernel(host.tree(deployment))
     os.makedirs(host.path("deploy", deployment.directory), exist_ok=True)
     host.write_staged(None)
     host.write_staged(deployment)
+    show_trees(host)
+
+
+def show_trees(host: Host) -> None:
+    """Let /ostree/deploy of the node show what is deployed now."""
+    if host.is_ostree:
+        deployment_trees.refresh(host, all_deployments(host))
 
 
 def finalize(host: Host) -> Deployment | None:
@@ -126,23 +138,29 @@ def replace_deployments(host: Host, deployments: list[Deployment]) -> None:
         dropped.pop(one.id, None)
     state.deployments = deployments
     state.bootversion = 1 - state.bootversion
-    _write_boot_entries(host, state)
+    write_boot_entries(host, state)
     host.save()
     for gone in dropped.values():
         shutil.rmtree(host.path("deploy", gone.directory), ignore_errors=True)
+    show_trees(host)
 
 
-def _write_boot_entries(host: Host, state: State) -> None:
-    seen: dict[str, int] = {}
+def write_boot_entries(host: Host, state: State) -> None:
+    """Write what the boot loader reads, with ``ostree=`` of every deployment set to its place in the order."""
+    seen: dict[tuple[str, str], int] = {}
+    kernels = []
     for one in state.deployments:
-        kernel = boot_checksum(host.tree(one))
-        index = seen.get(kernel, 0)
-        seen[kernel] = index + 1
-        entry = f"ostree=/ostree/boot.{state.bootversion}/{one.osname}/{kernel}/{index}"
+        kernel = kernel_of(host.tree(one))
+        kernels.append(kernel)
+        index = seen.get((one.osname, kernel.checksum), 0)
+        seen[one.osname, kernel.checksum] = index + 1
+        entry = f"ostree=/ostree/boot.{state.bootversion}/{one.osname}/{kernel.checksum}/{index}"
         if any(argument.startswith("ostree=") for argument in one.kargs):
             one.kargs = [entry if argument.startswith("ostree=") else argument for argument in one.kargs]
         else:
             one.kargs = [*one.kargs, entry]
+    if host.is_ostree:
+        boot_entries.write(host, kernels)
 
 
 def bootloader_line(state: State, change: int) -> str:
@@ -191,6 +209,7 @@ def _delete_lost(host: Host, kept: set[str]) -> None:
     for name in os.listdir(host.path("deploy")):
         if name not in kept:
             shutil.rmtree(host.path("deploy", name), ignore_errors=True)
+    show_trees(host)
 
 
 def _blob_size(host: Host, digest: str) -> int:
