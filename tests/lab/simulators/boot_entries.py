@@ -52,6 +52,7 @@ def _entry(host: Host, one: Deployment, kernel: Kernel, index: int, number: int)
         f"options {' '.join(one.kargs)}",
         f"linux {directory}/vmlinuz-{kernel.version}",
         f"initrd {directory}/initramfs-{kernel.version}.img",
+        *(f"x-options-source-{name} {options}" for name, options in sorted((one.sources or {}).items())),
     ]
     return "\n".join(lines) + "\n"
 

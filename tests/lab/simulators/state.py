@@ -15,7 +15,8 @@ class Deployment:
 
     ``checksum`` is the deployed commit and ``base`` the commit of the image below it; they differ only when packages
     are layered. ``origin`` holds ``container`` or ``refspec``, then optionally ``override-commit`` and the local
-    changes (``packages``, …). ``kargs`` are in order and include ``ostree=…``, which may be stale.
+    changes (``packages``, …). ``kargs`` are in order and include ``ostree=…``, which may be stale. ``sources`` are the
+    ``x-options-source-NAME`` keys of the boot entry; None until staged, which copies those of the booted deployment.
     """
 
     def __init__(
@@ -29,6 +30,7 @@ class Deployment:
         base: str | None = None,
         pinned: bool = False,
         locked: bool = False,
+        sources: dict[str, str] | None = None,
     ) -> None:
         self.osname = osname
         self.checksum = checksum
@@ -38,6 +40,7 @@ class Deployment:
         self.base = base or checksum
         self.pinned = pinned
         self.locked = locked
+        self.sources = sources
 
     @property
     def id(self) -> str:

@@ -93,6 +93,8 @@ def kernel_of(tree: str) -> boot_entries.Kernel:
 def stage(host: Host, deployment: Deployment) -> None:
     """Make a deployment the staged one, instead of any that was. It takes effect when the host goes down in order."""
     check_kernel(host.tree(deployment))
+    if deployment.sources is None:
+        deployment.sources = host.booted.sources  # ostree copies them from the merge deployment, the booted one
     os.makedirs(host.path("deploy", deployment.directory), exist_ok=True)
     host.write_staged(None)
     host.write_staged(deployment)
