@@ -231,7 +231,7 @@ class Bootc:
             print("Staged deployment is already set to apply on reboot")
             return 0
         staged.locked = False
-        _rewrite_staged(self.host, staged)
+        self.host.update_staged(staged)
         print("Staged deployment will now be applied on reboot")
         return 0
 
@@ -239,14 +239,14 @@ class Bootc:
         if options.has("--download-only"):
             if not staged.locked:
                 staged.locked = True
-                _rewrite_staged(self.host, staged)
+                self.host.update_staged(staged)
                 with open(self.host.path("run", "ostree", "staged-deployment-locked"), "w", encoding="ascii"):
                     pass  # the legacy file, which only a toggle writes and which rpm-ostree looks at
             print("Image downloaded, but will not be applied on reboot")
             return 0
         if staged.locked:
             staged.locked = False
-            _rewrite_staged(self.host, staged)
+            self.host.update_staged(staged)
             print("Staged deployment will now be applied on reboot")
         else:
             print("Staged update present, not changed" + ("" if self.is_new else "."))
@@ -469,9 +469,3 @@ class Bootc:
 
 def _transport(given: str | None) -> str:
     return "registry" if given in (None, "docker", "docker://") else str(given).rstrip(":")
-
-
-def _rewrite_staged(host: Host, staged: Deployment) -> None:
-    from lab.simulators.host import write_json
-
-    write_json(host.path("run", "ostree", "staged-deployment"), staged.as_json())

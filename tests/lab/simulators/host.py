@@ -124,23 +124,32 @@ class Host:
 
     @property
     def staged(self) -> Deployment | None:
-        document = read_json(self.path("run", "ostree", "staged-deployment"))
+        document = read_json(self.path("transient", "staged.json"))
         return Deployment.from_json(document) if document else None
 
     def write_staged(self, deployment: Deployment | None) -> None:
-        """Stage a deployment, or unstage (None). Kept under /run, as on a real host, so a power cut loses it."""
-        path = self.path("run", "ostree", "staged-deployment")
+        """Stage a deployment, or unstage (None). Kept where a power cut loses it, as on a real host."""
         if deployment is not None:
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-            write_json(path, deployment.as_json())
+            self.update_staged(deployment)
             return
-        for leftover in (path, f"{path}-locked"):
+        record = self.path("run", "ostree", "staged-deployment")
+        for leftover in (self.path("transient", "staged.json"), record, f"{record}-locked"):
             if os.path.exists(leftover):
                 os.unlink(leftover)
 
     def update_staged(self, deployment: Deployment) -> None:
-        """Change the staged deployment in place; its lock is not touched."""
-        write_json(self.path("run", "ostree", "staged-deployment"), deployment.as_json())
+        """Change the staged deployment in place; the legacy file of its lock is not touched.
+
+        The tools of the lab read JSON; for everybody else there is the file that ostree writes.
+        """
+        from lab.simulators.staged_record import as_bytes
+
+        write_json(self.path("transient", "staged.json"), deployment.as_json())
+        record = self.path("run", "ostree", "staged-deployment")
+        os.makedirs(os.path.dirname(record), exist_ok=True)
+        with open(f"{record}.new", "wb") as handle:
+            handle.write(as_bytes(deployment.locked, deployment.kargs, _boot_entry_keys(deployment)))
+        os.replace(f"{record}.new", record)
 
     @property
     def booted(self) -> Deployment:
@@ -203,3 +212,7 @@ class Host:
             return None
         with open(found, "rb") as handle:
             return handle.read()
+
+
+def _boot_entry_keys(deployment: Deployment) -> dict[str, str]:
+    return {f"x-options-source-{name}": options for name, options in (deployment.sources or {}).items()}

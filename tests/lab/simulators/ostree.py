@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""`ostree admin status|undeploy|pin|unlock|kargs edit-in-place|config-diff` and `ostree --version`, as of ostree 2026.4."""
+"""`ostree admin status|undeploy|pin|unlock|lock-finalization|kargs edit-in-place|config-diff`, `ostree --version` (2026.4)."""
 
 from __future__ import annotations
 
@@ -40,6 +40,8 @@ def run(host: Host, argv: list[str]) -> int:
             return unlock(host, transient="--transient" in argv)
         elif argv[:3] == ["admin", "kargs", "edit-in-place"]:
             _edit_kargs_in_place(host, argv[3:])
+        elif argv[:2] == ["admin", "lock-finalization"]:
+            _lock_finalization(host, lock=argv[2:] not in (["--unlock"], ["-u"]))
         elif argv[:2] == ["admin", "config-diff"]:
             _config_diff(host)
         else:
@@ -127,6 +129,27 @@ def _edit_kargs_in_place(host: Host, argv: list[str]) -> None:
     lock = sysroot_lock.acquire(host, announce=False)
     boot_entries.append_in_place(host, appended)
     os.close(lock)
+
+
+def _lock_finalization(host: Host, *, lock: bool) -> None:
+    """Toggles what bootc and rpm-ostree lock, and keeps the legacy file beside it (ostree src/libostree, since 2023.8)."""
+    handle = sysroot_lock.acquire(host, announce=False)
+    staged = host.staged
+    if staged is None:
+        raise OstreeError("No staged deployment")
+    if staged.locked == lock:
+        print(f"Staged deployment is already {'finalization locked' if lock else 'prepared for finalization'}")
+        return
+    staged.locked = lock
+    host.update_staged(staged)
+    legacy = host.path("run", "ostree", "staged-deployment-locked")
+    if lock:
+        with open(legacy, "w", encoding="ascii"):
+            pass
+    elif os.path.exists(legacy):
+        os.unlink(legacy)
+    print(f"Staged deployment is now {'finalization locked' if lock else 'queued to apply on shutdown'}")
+    os.close(handle)
 
 
 def unlock(host: Host, *, transient: bool) -> int:
