@@ -59,7 +59,7 @@ class Instruction:
         if self.arguments.startswith("["):
             try:
                 parsed = json.loads(self.arguments)
-            except ValueError:
+            except (ValueError, RecursionError):
                 return tuple(self.arguments.split())
             if isinstance(parsed, list) and all(isinstance(word, str) for word in parsed):
                 return tuple(parsed)

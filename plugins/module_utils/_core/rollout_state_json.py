@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -67,9 +68,11 @@ def dump_state(state: PoolState) -> str:
 def load_state(text: str) -> PoolState:
     """The state in `text`; raises StateError for anything that this release does not understand completely."""
     try:
-        data = json.loads(text)
+        data = json.loads(text, object_pairs_hook=_without_duplicates)
     except ValueError as error:
         raise StateError(f"it is not JSON: {error}") from error
+    except RecursionError:
+        raise StateError("it is JSON that is nested too deeply") from None
     if not isinstance(data, dict):
         raise StateError(f"it holds a {type(data).__name__}, not an object")
     if data.get("schema") != SCHEMA:
@@ -78,7 +81,7 @@ def load_state(text: str) -> PoolState:
         )
     try:
         return _state(data)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise StateError(f"a field is missing or has a wrong value: {type(error).__name__}: {error}") from error
 
 
@@ -92,16 +95,16 @@ def _state(data: Mapping[str, Any]) -> PoolState:
         policy=Policy(MaxUnavailable.parse(policy["max_unavailable"]), _count(policy["max_failures"])),
         paused=_flag(data["paused"]),
         denied=tuple(
-            Denial(_text(item["digest"]), _text(item["reason"]), float(item["since"])) for item in data["denied"]
+            Denial(_text(item["digest"]), _text(item["reason"]), _number(item["since"])) for item in data["denied"]
         ),
         canaries=_texts(data["canaries"]),
         progress=Progress(
             _count(data["progress"]["planned"]),
             _count(data["progress"]["done"]),
-            float(data["progress"]["seconds"]),
+            _number(data["progress"]["seconds"]),
         ),
         nodes={_text(name): _slot(item) for name, item in data["nodes"].items()},
-        returned={_text(name): float(when) for name, when in data["returned"].items()},
+        returned={_text(name): _number(when) for name, when in data["returned"].items()},
     )
 
 
@@ -110,7 +113,7 @@ def _slot(item: Mapping[str, Any]) -> Slot:
     return Slot(
         state=SlotState(item["state"]),
         phase=_text(item["phase"]),
-        since=float(item["since"]),
+        since=_number(item["since"]),
         holder=_holder(item["holder"]),
         from_digest=_optional_text(item["from_digest"]),
         boot_id=_optional_text(item["boot_id"]),
@@ -127,10 +130,25 @@ def _holder(item: Mapping[str, Any] | None) -> Holder | None:
     return Holder(pid=_count(item["pid"]), **words)
 
 
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A node that is there twice could be out of service in one entry, and not in the other."""
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        raise ValueError("a key is there twice in one object")
+    return value
+
+
 def _text(value: object) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{value!r} is no text")
+    value.encode()  # half of a surrogate pair could be neither shown nor written
     return value
+
+
+def _number(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise TypeError(f"{value!r} is no number of seconds")
+    return float(value)
 
 
 def _optional_text(value: object) -> str | None:

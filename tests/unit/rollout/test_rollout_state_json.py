@@ -73,6 +73,8 @@ def test_a_stored_state_is_the_same_state(state: PoolState) -> None:
         ("{}", "schema is None"),
         ('{"schema": 2}', "schema is 2"),
         ('{"schema": "1"}', "schema is '1'"),
+        ('{"schema": 1, "schema": 1}', "twice"),
+        ("[" * 100_000, "nested too deeply"),
     ],
 )
 def test_text_that_is_no_state_is_refused(text: str, told: str) -> None:
@@ -103,6 +105,9 @@ def test_a_missing_field_is_refused(name: str) -> None:
         {"nodes": {"n1": {**STORED["nodes"]["n1"], "state": "borrowed"}}},
         {"nodes": {"n1": {**STORED["nodes"]["n1"], "holder": {"host": "h"}}}},
         {"nodes": {"n1": {**STORED["nodes"]["n1"], "since": None}}},
+        {"nodes": {"n1": {**STORED["nodes"]["n1"], "since": float("nan")}}},
+        {"nodes": {"n1": {**STORED["nodes"]["n1"], "since": 10**400}}},
+        {"nodes": {"n1": {**STORED["nodes"]["n1"], "reason": "\ud800"}}},
     ],
 )
 def test_a_wrong_value_is_refused(change: dict[str, Any]) -> None:
