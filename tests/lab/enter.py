@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from lab.node import Node
 
@@ -21,14 +21,27 @@ HOST = "/.lab/host"
 OWN_MOUNTS = frozenset({"usr", "etc", "var", "run", "tmp", "proc", "dev", "sys", "sysroot", "boot"})
 
 
-def command(node: Node, argv: Sequence[str], *, user: str = "root") -> list[str]:
+def command(
+    node: Node, argv: Sequence[str], *, user: str = "root", environment: Mapping[str, str] | None = None
+) -> list[str]:
     """The argv that runs ``argv`` as ``user`` inside the node's booted deployment.
+
+    ``environment``: all that the command gets; by default what a login has.
 
     The machine's own root is visible at ``/.lab/host``, for the simulators only: the tools' shims chroot into it.
     Needs root on the machine. The caller decides about sessions and terminals; nothing here ends with its parent.
     """
     mounts = node.mounts()
     home = _home(mounts.etc, user)
+    if environment is None:
+        environment = {
+            "PATH": SEARCH_PATH,
+            "HOME": home,
+            "USER": user,
+            "LOGNAME": user,
+            "SHELL": "/bin/sh",
+            "LANG": "C.UTF-8",
+        }
     argv = list(argv)
     if user != "root":
         argv = [BUSYBOX, "su", "-s", "/bin/sh", user, "-c", shlex.join(argv)]
@@ -55,8 +68,8 @@ def command(node: Node, argv: Sequence[str], *, user: str = "root") -> list[str]
         *("--dev-bind", "/", HOST),
         *(word for inside, outside in mounts.over.items() for word in ("--ro-bind", str(outside), inside)),
         *_python(node),
-        *("--clearenv", "--setenv", "PATH", SEARCH_PATH, "--setenv", "HOME", home, "--setenv", "USER", user),
-        *("--setenv", "LOGNAME", user, "--setenv", "SHELL", "/bin/sh", "--setenv", "LANG", "C.UTF-8"),
+        *("--dir", "/run/systemd/system"),
+        *("--clearenv", *(word for item in environment.items() for word in ("--setenv", *item))),
         *("--setenv", "LAB_NODE", str(node.directory)),
         *("--chdir", home, "--", *argv),
     ]

@@ -16,7 +16,7 @@ from typing import Any
 
 from lab import faults, trees
 from lab.journal import Journal
-from lab.registry_client import Access, basic
+from lab.registry_access import Access, basic
 from lab.simulators import etc_merge, layering, power, sysroot
 from lab.simulators.host import Host, write_json
 from lab.simulators.image_reference import ImageSpec, RegistryReference
@@ -27,7 +27,7 @@ DEFAULT_KARGS = ("root=LABEL=root", "rw", "console=ttyS0")
 GO_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "ppc64le": "ppc64le", "s390x": "s390x"}
 ORIGINS = ("container", "ostree", "none")
 TOOLS = ("bootc", "rpm-ostree", "ostree")
-SYSTEM_TOOLS = ("systemctl", "reboot", "shutdown", "poweroff")
+SYSTEM_TOOLS = ("systemctl", "systemd-run", "reboot", "shutdown", "poweroff")
 REFSPEC = "lab:labos/stable/base"
 VAR_DIRECTORIES = ("home", "lib", "log", "mnt", "opt", "roothome", "spool", "srv", "tmp", "usrlocal", "usrlocal/bin")
 

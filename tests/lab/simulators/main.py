@@ -6,6 +6,7 @@ Runs isolated and without site (``python -I -S``), because each command of a nod
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -32,6 +33,10 @@ def run(host: Host, tool: str, argv: list[str]) -> int:
         from lab.simulators.ostree import run as ostree
 
         return ostree(host, argv)
+    if tool == "systemd-run":
+        from lab.simulators.systemd_run import run as systemd_run
+
+        return systemd_run(host, argv)
     from lab.simulators.systemd import Systemd
 
     if tool == "systemctl":
@@ -44,9 +49,16 @@ def run(host: Host, tool: str, argv: list[str]) -> int:
     return COMMAND_NOT_FOUND
 
 
+def _call_oneself(tool: str) -> None:
+    """Take the tool's name, so that the process list of a node shows `bootc` and not the interpreter."""
+    with contextlib.suppress(OSError), open("/proc/self/comm", "w", encoding="ascii") as name:
+        name.write(tool)
+
+
 def main() -> int:
     began = time.monotonic()
     tool, argv = sys.argv[1], sys.argv[2:]
+    _call_oneself(tool)
     host = Host(os.environ["LAB_NODE"])
 
     def note(rc: int) -> None:

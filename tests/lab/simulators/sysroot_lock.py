@@ -35,7 +35,8 @@ def try_acquire(host: Host) -> int | None:
 
 def try_flock(host: Host) -> int | None:
     """Like ``try_acquire``, without regard to faults."""
-    handle = os.open(host.path("sysroot.lock"), os.O_RDWR | os.O_CREAT, 0o644)
+    os.makedirs(host.path("sysroot", "ostree"), exist_ok=True)
+    handle = os.open(host.path("sysroot", "ostree", "lock"), os.O_RDWR | os.O_CREAT, 0o644)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -12,6 +12,10 @@ VERSION = "systemd 257 (257.7-1.lab)\n+PAM +AUDIT +SELINUX default-hierarchy=uni
 UNKNOWN = 4
 INACTIVE = 3
 
+# Options of systemctl that take a value; a short one may have it glued on (-pMainPID).
+_VALUED = {"-p": "--property", "-P": "--property", "-s": "--signal"}
+_LONG_VALUED = ("--property", "--signal", "--kill-who", "--kill-whom", "--type", "--state", "--check-inhibitors")
+
 
 class Systemd:
     """systemd of one node."""
@@ -39,8 +43,7 @@ class Systemd:
         return 0
 
     def systemctl(self, argv: list[str]) -> int:
-        words = [word for word in argv if not word.startswith("-")]
-        options = {word for word in argv if word.startswith("-")}
+        words, options, values = _parse(argv)
         if "--version" in options:
             sys.stdout.write(VERSION)
             return 0
@@ -55,7 +58,7 @@ class Systemd:
             return self._is_system_running()
         from lab.simulators.units import Units
 
-        return Units(self.host).run(verb, names, options)
+        return Units(self.host).run(verb, names, options, values)
 
     def _is_system_running(self) -> int:
         state = "running" if power.read(self.host)["state"] == "up" else "stopping"
@@ -71,3 +74,26 @@ class Systemd:
             sys.stderr.write(f"the lab's shutdown knows only `now`, not {times[0]}\n")
             return 1
         return self.request("reboot" if {"-r", "--reboot"} & set(argv) else "poweroff")
+
+
+def _parse(argv: list[str]) -> tuple[list[str], set[str], dict[str, list[str]]]:
+    """Words, options as they were written, and the values of those that have one, by their long names."""
+    words: list[str] = []
+    options: set[str] = set()
+    values: dict[str, list[str]] = {}
+    todo = list(argv)
+    while todo:
+        word = todo.pop(0)
+        name, separator, value = word.partition("=")
+        if word[:2] in _VALUED and not word.startswith("--"):
+            if word[:2] == "-P":
+                options.add("--value")
+            values.setdefault(_VALUED[word[:2]], []).append(word[2:] or (todo.pop(0) if todo else ""))
+        elif name in _LONG_VALUED:
+            options.add(word)
+            values.setdefault(name, []).append(value if separator else (todo.pop(0) if todo else ""))
+        elif word.startswith("-"):
+            options.add(word)
+        else:
+            words.append(word)
+    return words, options, values

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A few units of a node's systemd: whether they run, and starting and stopping them. They have no processes."""
+"""The units of a node's systemd: transient services, which have processes, and a few others, which merely run or do not."""
 
 from __future__ import annotations
 
@@ -7,13 +7,35 @@ import os
 import sys
 
 from lab.simulators.host import Host, read_json, write_json
+from lab.simulators.transient_unit import TransientUnit, signal_of
 
 TYPE_CHECKING = False  # typing is slow to import, and every simulated command would pay for it
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
 RUNNING_AT_BOOT = ("sshd.service", "systemd-journald.service", "dbus-broker.service", "multi-user.target")
-INACTIVE, UNKNOWN = 3, 4
+# The timers that update a host by themselves, and the tool that brings each.
+UPDATE_TIMERS = {"bootc-fetch-apply-updates.timer": "bootc", "rpm-ostreed-automatic.timer": "rpm-ostree"}
+WANTS = "/etc/systemd/system/timers.target.wants"
+INACTIVE, UNKNOWN, NOT_LOADED = 3, 4, 5
+# The order in which `systemctl show` answers, whatever the order of the question (recorded, systemd 262).
+SHOWN = (
+    *("Id", "Description", "LoadState", "ActiveState", "SubState", "UnitFileState", "InvocationID"),
+    *("RemainAfterExit", "MainPID", "Result", "ExecMainExitTimestamp", "ExecMainPID", "ExecMainCode"),
+    *("ExecMainStatus", "Environment", "KillSignal"),
+)
+DEFAULTS = {
+    "InvocationID": "",
+    "RemainAfterExit": "no",
+    "MainPID": "0",
+    "Result": "success",
+    "ExecMainExitTimestamp": "",
+    "ExecMainPID": "0",
+    "ExecMainCode": "0",
+    "ExecMainStatus": "0",
+    "Environment": "",
+    "KillSignal": "15",
+}
 
 
 class Units:
@@ -24,26 +46,48 @@ class Units:
         self.path = host.path("transient", "units.json")
         self.changed: dict[str, str] = read_json(self.path) or {}
 
-    def run(self, verb: str, names: list[str], options: Collection[str]) -> int:
+    def run(self, verb: str, names: list[str], options: Collection[str], values: Mapping[str, list[str]]) -> int:
         units = [name if "." in name else f"{name}.service" for name in names]
+        quiet = bool({"-q", "--quiet"} & set(options))
         if verb == "daemon-reload":
             return 0
         if verb == "is-active":
-            return self._is_active(units, quiet=bool({"-q", "--quiet"} & set(options)))
+            return self._is_active(units, quiet=quiet)
+        if verb == "show":
+            return self._show(units, values.get("--property", []), bare="--value" in options)
+        if verb in ("enable", "disable", "is-enabled"):
+            return self._enablement(verb, units, now="--now" in options, quiet=quiet)
         if verb in ("start", "restart", "stop", "reload"):
             return self._change(verb, units)
+        if verb == "reset-failed":
+            return self._reset_failed(units)
+        if verb == "kill":
+            return self._kill(units, values)
         sys.stderr.write(f"Unknown command verb '{verb}' (in the lab's systemctl).\n")
         return 1
 
     def state(self, unit: str) -> str:
-        default = "active" if unit in RUNNING_AT_BOOT else "inactive"
-        return self.changed.get(unit, default)
+        transient = TransientUnit.load(self.host, unit)
+        if transient is not None:
+            return transient.active
+        at_boot = unit in RUNNING_AT_BOOT or (unit in UPDATE_TIMERS and self.exists(unit) and self.enabled(unit))
+        return self.changed.get(unit, "active" if at_boot else "inactive")
+
+    def enabled(self, unit: str) -> bool:
+        """Whether a timer starts with the host."""
+        wants = os.path.join(self.host.etc(self.host.booted), *WANTS.split("/")[2:])
+        return os.path.lexists(os.path.join(wants, unit))
 
     def exists(self, unit: str) -> bool:
         places = ("/etc/systemd/system", "/run/systemd/system", "/usr/lib/systemd/system")
         if unit in RUNNING_AT_BOOT or unit == "rpm-ostreed.service":
             return True
+        if unit in UPDATE_TIMERS:
+            return bool(self.host.version(UPDATE_TIMERS[unit]))
         return any(self.host.resolve(os.path.join(place, unit)) is not None for place in places)
+
+    def loaded(self, unit: str) -> bool:
+        return self.exists(unit) or TransientUnit.load(self.host, unit) is not None
 
     def _is_active(self, units: list[str], *, quiet: bool) -> int:
         states = [self.state(unit) for unit in units]
@@ -51,15 +95,75 @@ class Units:
             print("\n".join(states))
         if any(state == "active" for state in states):
             return 0
-        return INACTIVE if any(self.exists(unit) for unit in units) else UNKNOWN
+        return INACTIVE if any(self.loaded(unit) for unit in units) else UNKNOWN
+
+    # show
+
+    def _show(self, units: list[str], asked: list[str], *, bare: bool) -> int:
+        wanted = {name for group in asked for name in group.split(",")} or set(SHOWN)
+        blocks = []
+        for unit in units:
+            properties = self._properties(unit)
+            names = [name for name in SHOWN if name in wanted and name in properties]
+            blocks.append("".join(f"{'' if bare else f'{name}='}{properties[name]}\n" for name in names))
+        sys.stdout.write("\n".join(blocks))
+        return 0
+
+    def _properties(self, unit: str) -> dict[str, str]:
+        transient = TransientUnit.load(self.host, unit)
+        state = self.state(unit)
+        timer = unit.endswith(".timer")
+        properties = {
+            **(DEFAULTS if not timer else {"Result": "success"}),
+            "Id": unit,
+            "Description": unit,
+            "LoadState": "loaded" if self.loaded(unit) else "not-found",
+            "ActiveState": state,
+            "SubState": {"active": "waiting" if timer else "running"}.get(state, "dead"),
+            "UnitFileState": "transient" if transient else self._unit_file_state(unit),
+        }
+        return {**properties, **(transient.properties() if transient else {})}
+
+    def _unit_file_state(self, unit: str) -> str:
+        if unit not in UPDATE_TIMERS:
+            return "static" if self.exists(unit) else ""
+        return ("enabled" if self.enabled(unit) else "disabled") if self.exists(unit) else ""
+
+    # changes
+
+    def _enablement(self, verb: str, units: list[str], *, now: bool, quiet: bool) -> int:
+        wants = os.path.join(self.host.etc(self.host.booted), *WANTS.split("/")[2:])
+        for unit in units:
+            if not self.exists(unit):
+                sys.stderr.write(f"Failed to {verb} unit: Unit {unit} does not exist\n")
+                return 1
+            link = os.path.join(wants, unit)
+            if verb == "is-enabled":
+                if not quiet:
+                    print(self._unit_file_state(unit))
+                if not self.enabled(unit):
+                    return 1
+            elif verb == "enable" and not self.enabled(unit):
+                os.makedirs(wants, exist_ok=True)
+                os.symlink(f"/usr/lib/systemd/system/{unit}", link)
+                sys.stderr.write(f"Created symlink '{WANTS}/{unit}' → '/usr/lib/systemd/system/{unit}'.\n")
+            elif verb == "disable" and self.enabled(unit):
+                os.unlink(link)
+                sys.stderr.write(f"Removed '{WANTS}/{unit}'.\n")
+        return self._change("start" if verb == "enable" else "stop", units) if now and verb != "is-enabled" else 0
 
     def _change(self, verb: str, units: list[str]) -> int:
         failed = 0
         for unit in units:
+            transient = TransientUnit.load(self.host, unit)
+            if transient is not None:
+                if verb == "stop":
+                    transient.stop()
+                continue
             if not self.exists(unit):
-                word = {"restart": "restart", "reload": "reload"}.get(verb, verb)
-                sys.stderr.write(f"Failed to {word} {unit}: Unit {unit} not found.\n")
-                failed = 5
+                missing = "not loaded" if verb == "stop" else "not found"
+                sys.stderr.write(f"Failed to {verb} {unit}: Unit {unit} {missing}.\n")
+                failed = NOT_LOADED
                 continue
             if unit == "rpm-ostreed.service" and verb in ("stop", "restart"):
                 from lab.simulators.rpm_ostree_transaction import cancel
@@ -68,3 +172,28 @@ class Units:
             self.changed[unit] = "inactive" if verb == "stop" else "active"
         write_json(self.path, self.changed)
         return failed
+
+    def _reset_failed(self, units: list[str]) -> int:
+        for unit in units:
+            transient = TransientUnit.load(self.host, unit)
+            if transient is None:
+                if not self.exists(unit):
+                    sys.stderr.write(f"Failed to reset failed state of unit {unit}: Unit {unit} not loaded.\n")
+                    return 1
+            elif transient.active == "failed":
+                transient.unload()
+        return 0
+
+    def _kill(self, units: list[str], values: Mapping[str, list[str]]) -> int:
+        number = signal_of((values.get("--signal") or ["SIGTERM"])[-1])
+        whom = [*values.get("--kill-whom", []), *values.get("--kill-who", []), "all"][0]
+        for unit in units:
+            transient = TransientUnit.load(self.host, unit)
+            if transient is None:
+                sys.stderr.write(f"Failed to kill unit {unit}: Unit {unit} not loaded.\n")
+                return 1
+            if whom == "main":
+                os.kill(transient.record["main_pid"], number)
+            else:
+                transient.signal(number, everybody=True)
+        return 0
