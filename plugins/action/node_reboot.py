@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.imagemode.nodes.plugins.module_utils._host.options import REBOOT_SPEC
+from ansible_collections.imagemode.nodes.plugins.module_utils._host.options import REBOOT_SPEC, reboot_policy
 from ansible_collections.imagemode.nodes.plugins.module_utils._host.reboot import Reboot
 from ansible_collections.imagemode.nodes.plugins.plugin_utils._connection_runner import ConnectionRunner
 from ansible_collections.imagemode.nodes.plugins.plugin_utils._host_action import HostAction
@@ -22,9 +22,10 @@ class ActionModule(HostAction):
         """Plan and, outside check mode, reboot and wait."""
         reboot = Reboot(
             runner=runner,
-            expected_digests=frozenset(params["expected_digests"]),
+            policy=reboot_policy(params),
             busy_timeout=params["busy_timeout"],
             reboot_timeout=params["reboot_timeout"],
+            inhibitor_timeout=params["inhibitor_timeout"],
             reconnect=runner.reset,
             notify=self.notify,
         )

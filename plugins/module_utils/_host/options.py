@@ -5,45 +5,42 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.imagemode.nodes.plugins.module_utils._core.desired_image import (
-    DesiredImage,
-    LocalChangesPolicy,
-    SignaturePolicy,
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.reboot_plan import (
+    Inhibitors,
+    RebootPolicy,
+    SoftReboot,
 )
-from ansible_collections.imagemode.nodes.plugins.module_utils._core.image_reference import ImageReference, Transport
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollback_plan import (
+    RollbackRequest,
+    RollbackState,
+    StagedPolicy,
+)
 
 
 class InvalidOption(ValueError):
     """An option has a value that makes no sense; the message names it."""
 
 
-_BUSY: dict[str, Any] = {"busy_timeout": {"type": "int", "default": 300}}
-_DIGESTS: dict[str, Any] = {"expected_digests": {"type": "list", "elements": "str", "default": []}}
+BUSY_SPEC: dict[str, Any] = {"busy_timeout": {"type": "int", "default": 300}}
+DIGESTS_SPEC: dict[str, Any] = {"expected_digests": {"type": "list", "elements": "str", "default": []}}
 
-INFO_SPEC: dict[str, Any] = dict(_BUSY)
-
-BOOTC_SWITCH_SPEC: dict[str, Any] = {
-    **_BUSY,
-    **_DIGESTS,
-    "image": {"type": "str", "required": True},
-    "transport": {"type": "str", "choices": [t.value for t in Transport], "default": Transport.REGISTRY.value},
-    "signature_policy": {
-        "type": "str",
-        "choices": [p.value for p in SignaturePolicy],
-        "default": SignaturePolicy.UNCHANGED.value,
-    },
-    "local_changes": {
-        "type": "str",
-        "choices": [p.value for p in LocalChangesPolicy],
-        "default": LocalChangesPolicy.FAIL.value,
-    },
-    "stage_timeout": {"type": "int", "default": 3600},
-}
+INFO_SPEC: dict[str, Any] = dict(BUSY_SPEC)
 
 REBOOT_SPEC: dict[str, Any] = {
-    **_BUSY,
-    **_DIGESTS,
+    **BUSY_SPEC,
+    **DIGESTS_SPEC,
     "reboot_timeout": {"type": "int", "default": 900},
+    "soft": {"type": "str", "choices": [s.value for s in SoftReboot], "default": SoftReboot.NEVER.value},
+    "inhibitors": {"type": "str", "choices": [i.value for i in Inhibitors], "default": Inhibitors.FAIL.value},
+    "inhibitor_timeout": {"type": "int", "default": 600},
+}
+
+ROLLBACK_SPEC: dict[str, Any] = {
+    **BUSY_SPEC,
+    **DIGESTS_SPEC,
+    "state": {"type": "str", "choices": [s.value for s in RollbackState], "default": RollbackState.QUEUED.value},
+    "expected_checksum": {"type": "str"},
+    "staged": {"type": "str", "choices": [p.value for p in StagedPolicy], "default": StagedPolicy.FAIL.value},
 }
 
 
@@ -54,11 +51,20 @@ def require_deadlines(params: dict[str, Any]) -> None:
             raise InvalidOption(f"{name} is {value}. Give the number of seconds to wait, 1 or more.")
 
 
-def desired_image(params: dict[str, Any]) -> DesiredImage:
-    """The wanted image from a module's options. Raises InvalidReference."""
-    return DesiredImage(
-        reference=ImageReference.parse(params["image"], Transport(params["transport"])).require_registry(),
+def reboot_policy(params: dict[str, Any]) -> RebootPolicy:
+    """The wanted reboot from a module's options."""
+    return RebootPolicy(
         expected_digests=frozenset(params["expected_digests"]),
-        signature_policy=SignaturePolicy(params["signature_policy"]),
-        local_changes=LocalChangesPolicy(params["local_changes"]),
+        soft=SoftReboot(params["soft"]),
+        inhibitors=Inhibitors(params["inhibitors"]),
+    )
+
+
+def rollback_request(params: dict[str, Any]) -> RollbackRequest:
+    """The wanted rollback from a module's options."""
+    return RollbackRequest(
+        state=RollbackState(params["state"]),
+        expected_digests=frozenset(params["expected_digests"]),
+        expected_checksum=params["expected_checksum"] or None,
+        staged=StagedPolicy(params["staged"]),
     )

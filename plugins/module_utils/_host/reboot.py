@@ -1,37 +1,46 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Rebooting a node once, and proving where it landed."""
+"""Rebooting a node once, softly or in full, and proving where it landed."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
-from ansible_collections.imagemode.nodes.plugins.module_utils._core.host_state import HostState, describe
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.boot_facts import BootFacts, parse_boot_facts
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.host_state import HostState, RebootKind, describe
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.plan import Plan
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.reboot_plan import (
-    REBOOT,
+    PREPARE_NEXT_ROOT,
+    RESET_NEXT_ROOT,
+    Inhibitors,
+    RebootPolicy,
+    SoftReboot,
     explain_landing,
+    in_full,
+    kind_of,
+    lost_at_shutdown,
     plan_reboot,
 )
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.tool_failure import explain
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.usr_proof import UsrWitness, parse_usr_witness
+from ansible_collections.imagemode.nodes.plugins.module_utils._host.boot_questions import (
+    BOOT_FACTS,
+    BOOT_ID,
+    USR_WITNESS,
+    is_prepared,
+    new_boot,
+    same_boot,
+    why_lost,
+)
 from ansible_collections.imagemode.nodes.plugins.module_utils._host.failure import HostFailure
-from ansible_collections.imagemode.nodes.plugins.module_utils._host.observe import (
-    GateClosed,
-    ObservationFailed,
-    Observer,
-)
-from ansible_collections.imagemode.nodes.plugins.module_utils._host.runner import (
-    NodeUnreachable,
-    Runner,
-    ShellFailed,
-    Step,
-)
+from ansible_collections.imagemode.nodes.plugins.module_utils._host.observe import ObservationFailed, Observer
+from ansible_collections.imagemode.nodes.plugins.module_utils._host.reboot_wait import NotBack, RebootWait
+from ansible_collections.imagemode.nodes.plugins.module_utils._host.runner import NodeUnreachable, Outcome, Runner, Step
 
-BOOT_ID = "/proc/sys/kernel/random/boot_id"
-
-_POLL_SECONDS = (1.0, 1.0, 2.0, 3.0, 5.0)
+_INHIBITOR_POLL_SECONDS = 10.0
+_STOPPED_BY_SIGNAL = 128
 
 
 @dataclass
@@ -42,9 +51,10 @@ class Reboot:
     """
 
     runner: Runner
-    expected_digests: Collection[str]
+    policy: RebootPolicy
     busy_timeout: int
     reboot_timeout: int
+    inhibitor_timeout: int
     reconnect: Callable[[], None]
     notify: Callable[[str], None] = lambda _sentence: None
     clock: Callable[[], float] = time.monotonic
@@ -52,102 +62,216 @@ class Reboot:
 
     def run(self, check_mode: bool) -> dict[str, Any]:
         """The module's result. Raises HostFailure, ObservationFailed, Refusal, NodeUnreachable."""
-        before, _none = Observer(self.runner, self.busy_timeout, self.notify).with_any_tool()
-        plan = plan_reboot(before, self.expected_digests)
-        if check_mode or not plan.changed:
-            return _result(plan, plan.after if check_mode else before, 0.0)
-        if before.boot_id is None:
+        plan, facts = self._observe()
+        if not plan.changed:
+            return self._result(plan, plan.before, 0.0, usr_proven=self._check_usr(plan, facts))
+        if check_mode:
+            blocked = () if self.policy.inhibitors is Inhibitors.IGNORE else facts.inhibitors
+            warnings = tuple(f"would not be rebooted now: inhibited by {lock.describe()}" for lock in blocked)
+            plan = replace(plan, warnings=plan.warnings + warnings)
+            return self._result(plan, plan.after, 0.0, kind=kind_of(plan), facts=facts)
+        plan, facts = self._wait_for_inhibitors(plan, facts)
+        if not plan.changed:
+            return self._result(plan, plan.before, 0.0)
+        boot_id = plan.before.boot_id
+        if boot_id is None:
             raise ObservationFailed(
                 f"{BOOT_ID} cannot be read on this node, so a reboot could not be told from none. Not rebooted."
             )
-        self.notify(f"reboots into {describe(before.next)}")
+        self.notify(f"{_verb(plan)} into {describe(plan.before.next)}")
         started = self.clock()
-        ours = self._ask_for_reboot(plan, before.boot_id)
-        after = self._wait_for_boot(plan, before.boot_id, started)
+        plan, ours = self._order(plan, facts, boot_id)
+        after, witness = self._wait(plan, facts, boot_id, started)
         seconds = self.clock() - started
-        self._prove(plan, after, seconds)
+        landed = RebootKind.SOFT if after.boot_id == plan.before.boot_id else RebootKind.FULL
+        proven = witness.confirms(after)
+        result = self._result(plan, after, seconds, changed=ours, kind=landed, usr_proven=proven)
+        self._prove(plan, after, landed, proven, result)
         self.notify(f"back after {seconds:.0f} s on {describe(after.booted)}")
-        return _result(plan, after, seconds, changed=ours)
+        return result
 
-    def _ask_for_reboot(self, plan: Plan, boot_id: str) -> bool:
+    def _observe(self) -> tuple[Plan, BootFacts]:
+        """The plan for what the node is in now, in one round trip."""
+        observer = Observer(self.runner, self.busy_timeout, self.notify)
+        state, (answer,) = observer.with_any_tool([BOOT_FACTS])
+        facts = parse_boot_facts(answer.stdout)
+        return plan_reboot(state, self.policy, facts), facts
+
+    def _check_usr(self, plan: Plan, facts: BootFacts) -> bool | None:
+        """Without a reboot there is nothing to prove, except after soft reboots, which can leave both tools mistaken."""
+        if not facts.soft_reboots:
+            return None
+        answer = self.runner.run_one(USR_WITNESS)
+        witness = parse_usr_witness(answer.stdout if answer.ok else "")
+        proven = witness.confirms(plan.before)
+        if proven is False:
+            raise HostFailure(_wrong_usr(plan.before, witness), self._result(plan, plan.before, 0.0, usr_proven=proven))
+        return proven
+
+    def _wait_for_inhibitors(self, plan: Plan, facts: BootFacts) -> tuple[Plan, BootFacts]:
+        """Until nobody asks for the node to stay up; the plan is made anew then. Raises HostFailure naming who does."""
+        started = self.clock()
+        while plan.changed and facts.inhibitors and self.policy.inhibitors is not Inhibitors.IGNORE:
+            names = "; ".join(lock.describe() for lock in facts.inhibitors)
+            left = self.inhibitor_timeout - (self.clock() - started)
+            if self.policy.inhibitors is Inhibitors.FAIL or left <= 0:
+                waited = "" if self.policy.inhibitors is Inhibitors.FAIL else f" for {self.inhibitor_timeout} s"
+                raise HostFailure(
+                    f"Not rebooted: the node is kept from going down{waited} by {names}. Let that end, or set inhibitors: wait "
+                    "(with inhibitor_timeout), or inhibitors: ignore to reboot in spite of it. "
+                    "`systemd-inhibit --list` on the node shows the locks.",
+                    self._result(plan, plan.before, 0.0, changed=False, facts=facts),
+                )
+            self.notify(f"waits: kept from going down by {names} ({left:.0f} s left)")
+            self.sleep(min(_INHIBITOR_POLL_SECONDS, max(1.0, left)))
+            plan, facts = self._observe()
+        return plan, facts
+
+    def _order(self, plan: Plan, facts: BootFacts, boot_id: str) -> tuple[Plan, bool]:
         """Ask once, and only in the boot that was looked at: a second controller may have been faster.
 
-        Whether the reboot is ours. Raises HostFailure if the node refused it.
+        The plan as it was carried out, and whether the reboot is ours. Raises HostFailure if the node refused it.
         """
-        same_boot = Step(("grep", "-qxF", boot_id, BOOT_ID), timeout=10, gate=True)
+        steps = [same_boot(boot_id, facts.soft_reboots)]
+        for command in plan.commands[:-1]:
+            steps.append(Step(command.argv, timeout=120, gate=command is not RESET_NEXT_ROOT))
+        following = plan.before.next
+        if PREPARE_NEXT_ROOT in plan.commands and following is not None and following.checksum:
+            steps.append(is_prepared(following.checksum))
+        order = plan.commands[-1].argv
         try:
-            guard, outcome = self.runner.run([same_boot, Step(REBOOT.argv, timeout=60)])
+            guard, *prepared, outcome = self.runner.run([*steps, Step(order, timeout=60)])
         except NodeUnreachable:
             # What a reboot does to its own connection. Whether it was one, the boot id will tell.
-            return True
-        if guard.ok and outcome.ran and not outcome.ok:
+            return plan, True
+        if not guard.ok:
+            return plan, False
+        if not outcome.ran:
+            return self._order(self._without_soft(plan, prepared), facts, boot_id)
+        if not outcome.ok and not outcome.timed_out and (outcome.rc or 0) < _STOPPED_BY_SIGNAL:
             raise HostFailure(
-                f"The node refused to reboot: `{' '.join(REBOOT.argv)}` returned {outcome.rc}: {explain(outcome.stderr)}. An inhibitor "
-                "lock or a failing logind does that: see `systemd-inhibit --list` on the node. The staged deployment is still there.",
-                _result(plan, plan.before, 0.0, changed=False),
+                f"The node refused to reboot: `{' '.join(order)}` returned {outcome.rc}: {explain(outcome.stderr)}. An inhibitor "
+                "lock or a failing logind does that: see `systemd-inhibit --list` on the node; inhibitors: ignore overrides locks. "
+                "The staged deployment is still there.",
+                self._result(plan, plan.before, 0.0, changed=False),
             )
-        return guard.ok
+        return plan, True
 
-    def _wait_for_boot(self, plan: Plan, boot_id: str, started: float) -> HostState:
-        """Poll until the boot id is another one and the status can be read."""
-        # The gate is open once the boot id differs; until then the node is still shutting down.
-        new_boot = Step(("grep", "-qvxF", boot_id, BOOT_ID), timeout=10, gate=True)
-        observer = Observer(self.runner, self.busy_timeout, self.notify)
-        last_seen, trouble = started, "no answer"
-        for pause in self._pauses(started):
-            self.sleep(pause)
-            self.reconnect()
-            try:
-                state, _gate = observer.with_any_tool([new_boot], gated=True)
-            except GateClosed:
-                last_seen, trouble = self.clock(), "it still answers in the old boot"
-            except (NodeUnreachable, ShellFailed) as failure:
-                trouble = str(failure)
-            except ObservationFailed as failure:
-                last_seen, trouble = self.clock(), str(failure)
-            else:
-                return state
-        waited = self.clock() - started
-        raise HostFailure(
-            f"The node did not come back within {waited:.0f} s (reboot_timeout {self.reboot_timeout} s) after it was asked "
-            f"to reboot into {describe(plan.before.next)}; last heard of {last_seen - started:.0f} s after that, and last "
-            f"seen: {trouble}. Look at its console. Once it is back, run the same command again: it carries on from there.",
-            _result(plan, plan.before, waited, changed=True),
+    def _without_soft(self, plan: Plan, prepared: list[Outcome]) -> Plan:
+        """The plan of a full reboot, after preparing a soft one failed. Raises HostFailure where only a soft one will do."""
+        failed = next((outcome for outcome in prepared if outcome.ran and not outcome.ok), None)
+        said = (
+            explain(failed.stderr).rstrip(".") if failed is not None and failed.argv == PREPARE_NEXT_ROOT.argv else ""
         )
+        reason = f"ostree could not prepare a soft reboot: {said or 'it prepared another deployment than the next one'}"
+        if self.policy.soft is SoftReboot.REQUIRED:
+            self.runner.run_one(Step(RESET_NEXT_ROOT.argv, timeout=60))
+            raise HostFailure(
+                f"Not rebooted: soft is required, and {reason}. What was staged is still there. Set soft: auto to reboot in full "
+                "where a soft reboot cannot do.",
+                self._result(plan, plan.before, 0.0, changed=False),
+            )
+        self.notify(f"reboots in full: {reason}")
+        return in_full(plan, self.policy, reason)
 
-    def _pauses(self, started: float) -> Any:
-        turn = 0
-        while self.clock() - started < self.reboot_timeout:
-            yield _POLL_SECONDS[min(turn, len(_POLL_SECONDS) - 1)]
-            turn += 1
+    def _wait(self, plan: Plan, facts: BootFacts, boot_id: str, started: float) -> tuple[HostState, UsrWitness]:
+        """Poll until the boot is another one, or another soft reboot was counted, and the status can be read."""
+        observer = Observer(self.runner, self.busy_timeout, self.notify)
+        wait = RebootWait(
+            self.runner, observer, self.reboot_timeout, self.reconnect, clock=self.clock, sleep=self.sleep
+        )
+        try:
+            return wait.until(new_boot(boot_id, facts.soft_reboots), started)
+        except NotBack as late:
+            raise HostFailure(
+                f"The node did not come back within {late.waited:.0f} s (reboot_timeout {self.reboot_timeout} s) after it was asked "
+                f"to reboot into {describe(plan.before.next)}: {late} Once it is back, run the same command again: it carries on "
+                "from there.",
+                self._result(plan, plan.before, late.waited, changed=True),
+            ) from None
 
-    def _prove(self, plan: Plan, after: HostState, seconds: float) -> None:
+    def _prove(
+        self, plan: Plan, after: HostState, landed: RebootKind, proven: bool | None, result: dict[str, Any]
+    ) -> None:
+        """Raises HostFailure unless the node is where the plan wanted it."""
         problem = explain_landing(plan.before, after)
-        if (
-            problem is None
-            and self.expected_digests
-            and after.booted
-            and after.booted.digest not in self.expected_digests
-        ):
-            problem = f"The node booted {after.booted.describe()}, which has none of the expected digests."
+        booted, expected = after.booted, self.policy.expected_digests
+        if problem is not None and lost_at_shutdown(plan.before, after):
+            problem += self._own_words(soft=landed is RebootKind.SOFT)
+        elif problem is not None and landed is RebootKind.SOFT:
+            problem = (
+                f"The soft reboot restarted {describe(booted)} instead of {describe(plan.before.next)}: nothing was left in "
+                "/run/nextroot when it began. Run again with soft: never; a full reboot boots what is next."
+            )
+        elif problem is None and expected and booted and booted.digest not in expected:
+            problem = f"The node booted {booted.describe()}, which has none of the expected digests."
+        elif problem is None and proven is False:
+            problem = _wrong_usr(after, None)
+        elif problem is None and landed is RebootKind.SOFT and kind_of(plan) is RebootKind.FULL and result["changed"]:
+            problem = (
+                f"The node runs {describe(booted)} after a soft reboot, although a full one was ordered: the old kernel still runs, "
+                "with its old arguments. Run `SYSTEMCTL_SKIP_AUTO_SOFT_REBOOT=1 systemctl reboot` on it."
+            )
         if problem is not None:
-            raise HostFailure(problem, _result(plan, after, seconds))
+            raise HostFailure(problem, result)
+
+    def _own_words(self, soft: bool) -> str:
+        """What the node itself says about a lost deployment, as a sentence to append; empty if it says nothing."""
+        try:
+            status, journal = self.runner.run(why_lost(soft))
+        except (NodeUnreachable, ObservationFailed):
+            return ""
+        lines = status.stdout.splitlines() if status.ok else []
+        noted = [n for n, line in enumerate(lines) if "failed to finalize previous deployment" in line]
+        words = [line.strip() for line in lines[noted[0] : noted[0] + 2]] if noted else []
+        if not words and journal.ok:
+            words = [line.strip() for line in journal.stdout.splitlines() if line.strip()][-3:]
+        text = " / ".join(words)
+        if not text:
+            return ""
+        advice = explain(f"error: {text}")
+        return f" The node says: {advice}"
+
+    def _result(
+        self,
+        plan: Plan,
+        after: HostState,
+        seconds: float,
+        *,
+        changed: bool | None = None,
+        kind: RebootKind | None = None,
+        usr_proven: bool | None = None,
+        facts: BootFacts | None = None,
+    ) -> dict[str, Any]:
+        remaining = after.reboot_kind
+        result = plan.as_dict()
+        if changed is not None:
+            result["changed"] = changed
+        return {
+            **result,
+            "msg": plan.summary,
+            "before": plan.before.as_dict(),
+            "after": after.as_dict(),
+            "booted": after.booted.as_dict() if after.booted else None,
+            "boot_id_before": plan.before.boot_id,
+            "boot_id_after": after.boot_id,
+            "rebooted": kind.value if kind else None,
+            "usr_proven": usr_proven,
+            "inhibitors": [lock.as_dict() for lock in facts.inhibitors] if facts else [],
+            "seconds": round(seconds, 1),
+            "reboot_required": after.reboot_required,
+            "reboot_kind": remaining.value if remaining else None,
+        }
 
 
-def _result(plan: Plan, after: HostState, seconds: float, changed: bool | None = None) -> dict[str, Any]:
-    kind = after.reboot_kind
-    result = plan.as_dict()
-    if changed is not None:
-        result["changed"] = changed
-    return {
-        **result,
-        "msg": plan.summary,
-        "before": plan.before.as_dict(),
-        "after": after.as_dict(),
-        "booted": after.booted.as_dict() if after.booted else None,
-        "boot_id_before": plan.before.boot_id,
-        "boot_id_after": after.boot_id,
-        "seconds": round(seconds, 1),
-        "reboot_required": after.reboot_required,
-        "reboot_kind": kind.value if kind else None,
-    }
+def _verb(plan: Plan) -> str:
+    return "soft-reboots" if kind_of(plan) is RebootKind.SOFT else "reboots"
+
+
+def _wrong_usr(state: HostState, witness: UsrWitness | None) -> str:
+    really = f" (it is that of ostree commit {', '.join(sorted(witness.checksums))})" if witness else ""
+    return (
+        f"{describe(state.booted)} is said to be booted, but /usr is not that of its deployment{really}. bootc and rpm-ostree name "
+        "the wrong deployment after a second soft reboot within one boot: reboot the node in full, with "
+        "`SYSTEMCTL_SKIP_AUTO_SOFT_REBOOT=1 systemctl reboot`, and look again."
+    )

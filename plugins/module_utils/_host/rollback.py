@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Queueing the rollback, or taking it back: observe, plan, act in that very state, observe again, prove."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.host_state import HostState, describe
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.plan import Plan
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollback_plan import (
+    RollbackRequest,
+    inventory,
+    plan_rollback,
+    satisfied,
+)
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.tool_failure import explain
+from ansible_collections.imagemode.nodes.plugins.module_utils._host.failure import HostFailure
+from ansible_collections.imagemode.nodes.plugins.module_utils._host.observe import ObservationFailed, Observer
+from ansible_collections.imagemode.nodes.plugins.module_utils._host.runner import Outcome, Runner, Step
+
+_HAS_RPM_OSTREE = Step(("sh", "-c", "command -v rpm-ostree", "has-rpm-ostree"), timeout=10)
+
+# ostree points /boot/loader somewhere else whenever it writes a new boot order (ostree src/libostree/ostree-sysroot-deploy.c).
+_ORDER = (
+    "for link in /boot/loader /ostree/boot.0 /ostree/boot.1; do readlink $link; done; "
+    "ls -id /run/ostree/staged-deployment 2>/dev/null; true"
+)
+_BOOT_ORDER = Step(("sh", "-c", _ORDER, "boot-order"), timeout=10)
+
+_BUSY_PAUSE_SECONDS = 5.0
+
+
+@dataclass
+class Rollback:
+    """One run of the module on one node. Deadlines are in seconds."""
+
+    runner: Runner
+    request: RollbackRequest
+    busy_timeout: int
+    notify: Callable[[str], None] = lambda _sentence: None
+    clock: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
+
+    def run(self, check_mode: bool) -> dict[str, Any]:
+        """The module's result. Raises HostFailure, ObservationFailed, Refusal, NodeUnreachable."""
+        started = self.clock()
+        while True:
+            observer = Observer(self.runner, self.busy_timeout, self.notify)
+            before, (has_rpm_ostree, order) = observer.with_any_tool([_HAS_RPM_OSTREE, _BOOT_ORDER])
+            plan = plan_rollback(before, self.request, has_rpm_ostree.ok)
+            if check_mode or not plan.changed:
+                return self._result(plan, plan.after if check_mode else before)
+            after, outcomes = self._act(plan, observer, order)
+            if satisfied(after, plan.after):
+                self.notify(f"{describe(after.next)} boots next")
+                return self._result(plan, after)
+            if self._may_try_again(before, after, outcomes, started):
+                self.notify("waits: another transaction holds the system lock, or changed the boot order meanwhile")
+                self.sleep(_BUSY_PAUSE_SECONDS)
+                continue
+            raise HostFailure(self._failure(plan, after, outcomes), self._result(plan, after, _moved(before, after)))
+
+    def _act(self, plan: Plan, observer: Observer, order: Outcome) -> tuple[HostState, list[Outcome]]:
+        """Run the plan's commands, but only while the boot order is the one that was looked at: they toggle."""
+        unchanged = Step(
+            ("sh", "-c", f'[ "$({_ORDER})" = "$1" ]', "same-order", order.stdout.rstrip("\n")), timeout=10, gate=True
+        )
+        steps = [unchanged]
+        for command in plan.commands:
+            signal = "INT" if command.argv[0] == "rpm-ostree" else "TERM"
+            steps.append(Step(command.argv, timeout=self.busy_timeout, signal=signal, gate=True))
+        try:
+            return observer.with_any_tool(steps)
+        except ObservationFailed as failure:
+            done = " and ".join(f"`{' '.join(command.argv)}`" for command in plan.commands)
+            raise HostFailure(
+                f"{done} was run, but what became of it could not be read: {failure}", plan.as_dict()
+            ) from None
+
+    def _may_try_again(self, before: HostState, after: HostState, outcomes: list[Outcome], started: float) -> bool:
+        """Only where nothing was changed by us: another program was working, or had just changed the boot order."""
+        if self.clock() - started >= self.busy_timeout:
+            return False
+        if not outcomes[0].ok:
+            return True
+        failed = _failed(outcomes)
+        return failed is not None and "ransaction in progress" in failed.stderr and not _moved(before, after)
+
+    def _failure(self, plan: Plan, after: HostState, outcomes: list[Outcome]) -> str:
+        failed = _failed(outcomes)
+        if not outcomes[0].ok:
+            said = "The boot order of this node keeps changing: another program rolls it back or stages on it."
+        elif failed is None:
+            said = f"{self._commands(plan)} reported success."
+        elif failed.timed_out:
+            said = f"`{' '.join(failed.argv)}` was stopped after {self.busy_timeout} s (busy_timeout)."
+        else:
+            said = f"`{' '.join(failed.argv)}` failed with code {failed.rc}: {explain(failed.stderr).rstrip('.')}."
+        return (
+            f"{said} Wanted next to boot: {describe(plan.after.next)}; next to boot is {describe(after.next)}. "
+            f"{inventory(after)} Look at it before the node reboots."
+        )
+
+    def _commands(self, plan: Plan) -> str:
+        return " and ".join(f"`{' '.join(command.argv)}`" for command in plan.commands)
+
+    def _result(self, plan: Plan, after: HostState, changed: bool | None = None) -> dict[str, Any]:
+        following, kind = after.next, after.reboot_kind
+        result = plan.as_dict()
+        if changed is not None:
+            result["changed"] = changed
+        return {
+            **result,
+            "msg": plan.summary,
+            "before": plan.before.as_dict(),
+            "after": after.as_dict(),
+            "digest": following.digest if following else None,
+            "checksum": following.checksum if following else None,
+            "reboot_required": after.reboot_required,
+            "reboot_kind": kind.value if kind else None,
+        }
+
+
+def _failed(outcomes: list[Outcome]) -> Outcome | None:
+    return next((outcome for outcome in outcomes[1:] if outcome.ran and not outcome.ok), None)
+
+
+def _moved(before: HostState, after: HostState) -> bool:
+    """Whether what boots next, or what is staged, is another deployment than before."""
+
+    def places(state: HostState) -> list[object]:
+        return [(one.checksum, one.serial, one.digest) if one else None for one in (state.next, state.staged)]
+
+    return places(before) != places(after)
