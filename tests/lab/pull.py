@@ -8,10 +8,13 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from lab.registry_client import Access, PullError, RegistryClient, choose_platform
+from lab import signature_policy
+from lab.pull_error import DiskFull, PullError, UnsuitableImage
+from lab.registry_access import Access, sources
+from lab.registry_client import RegistryClient, choose_platform
 from lab.simulators import sysroot
 from lab.simulators.host import Host
 from lab.simulators.image_reference import ImageSpec, InvalidReference, RegistryReference
@@ -19,14 +22,6 @@ from lab.trees import blob_path, check_out
 
 STALL_POLL_SECONDS = 0.1
 BOOTABLE_LABELS = ("containers.bootc", "ostree.bootable")
-
-
-class UnsuitableImage(PullError):
-    """The manifest was readable, but the image is refused or does not fit. ``str()`` is the tool's text."""
-
-
-class DiskFull(PullError):
-    """The image arrived, but there is no room to write it. ``str()`` is ostree's text."""
 
 
 class Import:
@@ -65,19 +60,33 @@ class Import:
         return [layer for layer in self.present if (layer["digest"] in ostree_part) is chunks]
 
 
-def look_up(host: Host, spec: ImageSpec, *, tag_and_digest: bool, access: Access | None = None) -> Import:
+def look_up(
+    host: Host,
+    spec: ImageSpec,
+    *,
+    tag_and_digest: bool,
+    access: Access | None = None,
+    tool: str = "bootc",
+    environment: Mapping[str, str] | None = None,
+) -> Import:
     """Ask the registry what a reference stands for now; nothing is downloaded beyond manifest and config.
 
-    ``tag_and_digest``: whether the tool accepts a reference with both (only bootc's switch and upgrade do).
+    ``tag_and_digest``: whether the tool accepts a reference with both (only bootc's switch and upgrade do). ``tool`` is
+    who asks, bootc or rpm-ostree; ``environment`` that of the process that pulls (this one's). With ``access`` (the
+    installer's) neither the node's configuration nor its signature policy counts.
     A newer manifest under the name of a stored image is remembered as that image's cached update.
     Raises PullError (also InvalidReference's text) and UnsuitableImage.
     """
+    around = os.environ if environment is None else environment
+    if spec.signature == "containerPolicy":
+        signature_policy.refuse_permissive_default(host, tool, around)
     reference = _reference(spec, tag_and_digest)
     stored = host.state.images.get(spec.stored_as)
     if stored is not None and reference.digest == host.state.commits[stored]["manifest_digest"]:
         return Import(spec, stored, host.state.commits[stored], already_present=True)
-    client = RegistryClient(reference, access or Access.of_node(host, reference))
-    body, digest = client.manifest(reference.wanted)
+    client, body, digest = _open(host, reference, access, around)
+    if access is None:
+        signature_policy.check(host, signature_policy.PulledImage(reference, digest, body, client), around)
     manifest = json.loads(body)
     if "manifests" in manifest:
         body, digest = client.manifest(choose_platform(manifest, host.arch))
@@ -98,6 +107,28 @@ def look_up(host: Host, spec: ImageSpec, *, tag_and_digest: bool, access: Access
     found.present = [layer for layer in metadata["layers"] if layer["digest"] in have]
     found.needed = [layer for layer in metadata["layers"] if layer["digest"] not in have]
     return found
+
+
+def _open(
+    host: Host, reference: RegistryReference, access: Access | None, environment: Mapping[str, str]
+) -> tuple[RegistryClient, bytes, str]:
+    """Manifest and digest from the first place that has them: a mirror, or the registry itself. Raises PullError."""
+    if access is not None:
+        client = RegistryClient(reference, access)
+        return (client, *client.manifest(reference.wanted))
+    failures: list[tuple[RegistryReference, PullError]] = []
+    for source in sources(host, reference):
+        try:
+            way = Access.of_node(host, source.reference, insecure=source.insecure, environment=environment)
+            client = RegistryClient(source.reference, way)
+            return (client, *client.manifest(source.reference.wanted))
+        except PullError as error:
+            failures.append((source.reference, error))
+    *mirrors, (last, error) = failures
+    if not mirrors:
+        raise error
+    others = "\n".join(f"[{place.text}: {failure}]" for place, failure in mirrors)
+    raise PullError(f"(Mirrors also failed: {others}): {last.text}: {error}") from error
 
 
 def _reference(spec: ImageSpec, tag_and_digest: bool) -> RegistryReference:

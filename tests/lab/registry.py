@@ -11,6 +11,7 @@ import os
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import time
 import urllib.error
@@ -19,6 +20,8 @@ import uuid
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
+
+from lab.authority import Authority
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -48,6 +51,7 @@ class Registry:
     pid: int
     username: str | None = None
     password: str | None = None
+    authority: Authority | None = None
     _process: subprocess.Popen[bytes] | None = dataclasses.field(default=None, repr=False)
 
     @classmethod
@@ -58,9 +62,13 @@ class Registry:
         port: int | None = None,
         username: str | None = None,
         password: str | None = None,
+        authority: Authority | None = None,
         outlives_us: bool = False,
     ) -> Self:
         """Start a registry whose storage, configuration and log are in ``directory``.
+
+        ``authority``: serve TLS with a certificate of this authority, for the names that it was made for; nodes must
+        be told to trust it (``authority.certificate``). Without one the registry speaks plain HTTP.
 
         ``outlives_us``: keep running when this process ends (``lab up``); otherwise the kernel ends the registry with
         us, also when we are killed. Raises RegistryError with the end of the log when it does not come up.
@@ -73,9 +81,9 @@ class Registry:
         for _number in range(PORT_ATTEMPTS):
             chosen = port or _free_port()
             address, mark = f"127.0.0.1:{chosen}", uuid.uuid4().hex
-            config = _write_config(directory, address, mark, username, password)
+            config = _write_config(directory, address, mark, username, password, authority)
             process = _spawn(directory, config, outlives_us)
-            registry = cls(directory, address, process.pid, username, password, process)
+            registry = cls(directory, address, process.pid, username, password, authority, process)
             if registry._wait_until_ready(mark):
                 (directory / "registry.json").write_text(
                     json.dumps({"address": address, "pid": process.pid, "username": username}) + "\n"
@@ -113,7 +121,7 @@ class Registry:
     def digest(self, name: str, reference: str) -> str | None:
         """The digest (``sha256:…``) behind ``name:reference``, a tag or a digest; None when there is none."""
         try:
-            with self._request("HEAD", f"/v2/{name}/manifests/{reference}") as answer:
+            with self.request("HEAD", f"/v2/{name}/manifests/{reference}") as answer:
                 return str(answer.headers["Docker-Content-Digest"])
         except urllib.error.HTTPError as error:
             if error.code == 404:
@@ -125,7 +133,7 @@ class Registry:
     def tags(self, name: str) -> list[str]:
         """All tags of a repository, sorted; empty when the repository does not exist."""
         try:
-            with self._request("GET", f"/v2/{name}/tags/list") as answer:
+            with self.request("GET", f"/v2/{name}/tags/list") as answer:
                 return sorted(json.load(answer)["tags"] or [])
         except urllib.error.HTTPError as error:
             if error.code == 404:
@@ -135,7 +143,7 @@ class Registry:
     def manifest(self, name: str, reference: str) -> dict[str, Any]:
         """The manifest or index behind ``name:reference``. Raises RegistryError when there is none."""
         try:
-            with self._request("GET", f"/v2/{name}/manifests/{reference}") as answer:
+            with self.request("GET", f"/v2/{name}/manifests/{reference}") as answer:
                 document: dict[str, Any] = json.load(answer)
                 return document
         except urllib.error.HTTPError as error:
@@ -145,7 +153,7 @@ class Registry:
 
     def delete(self, name: str, digest: str) -> None:
         """Delete a manifest, and with it every tag that points to it."""
-        self._request("DELETE", f"/v2/{name}/manifests/{digest}").close()
+        self.request("DELETE", f"/v2/{name}/manifests/{digest}").close()
 
     def __enter__(self) -> Self:
         return self
@@ -155,13 +163,18 @@ class Registry:
     ) -> None:
         self.stop()
 
-    def _request(self, method: str, path: str) -> Any:
-        request = urllib.request.Request(f"http://{self.address}{path}", method=method)
+    def request(self, method: str, path: str, body: bytes | None = None, content_type: str | None = None) -> Any:
+        """Send one request with the registry's credentials; ``path`` may be a whole URL. Raises urllib's errors."""
+        context = ssl.create_default_context(cafile=str(self.authority.certificate)) if self.authority else None
+        url = path if "://" in path else f"{'https' if self.authority else 'http'}://{self.address}{path}"
+        request = urllib.request.Request(url, data=body, method=method)
+        if content_type:
+            request.add_header("Content-Type", content_type)
         request.add_header("Accept", ", ".join(MANIFEST_TYPES))
         if self.username is not None:
             token = base64.b64encode(f"{self.username}:{self.password}".encode()).decode()
             request.add_header("Authorization", f"Basic {token}")
-        return urllib.request.urlopen(request, timeout=10)
+        return urllib.request.urlopen(request, timeout=10, context=context)
 
     def _wait_until_ready(self, mark: str) -> bool:
         """Whether it is this registry that answers, and not one that had the port before."""
@@ -170,7 +183,7 @@ class Registry:
             if self._process is not None and self._process.poll() is not None:
                 return False
             try:
-                with self._request("GET", "/v2/") as answer:
+                with self.request("GET", "/v2/") as answer:
                     if answer.headers[MARK_HEADER] == mark:
                         return True
             except (urllib.error.URLError, OSError):
@@ -196,7 +209,14 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _write_config(directory: Path, address: str, mark: str, username: str | None, password: str | None) -> Path:
+def _write_config(
+    directory: Path,
+    address: str,
+    mark: str,
+    username: str | None,
+    password: str | None,
+    authority: Authority | None,
+) -> Path:
     config: dict[str, Any] = {
         "version": "0.1",
         "log": {"level": "info", "accesslog": {"disabled": False}},
@@ -207,6 +227,9 @@ def _write_config(directory: Path, address: str, mark: str, username: str | None
         },
         "http": {"addr": address, "headers": {"X-Content-Type-Options": ["nosniff"], MARK_HEADER: [mark]}},
     }
+    if authority is not None:
+        certificate, key = authority.issue(directory)
+        config["http"]["tls"] = {"certificate": str(certificate), "key": str(key)}
     if username is not None and password is not None:
         passwords = directory / "htpasswd"
         passwords.touch(mode=0o600)

@@ -3,19 +3,20 @@
 
 from __future__ import annotations
 
-import base64
 import errno
 import hashlib
 import http.client
-import json
 import os
 import socket
 import ssl
 import tempfile
+import time
+import urllib.parse
+from collections.abc import Callable
 from typing import Any
 
-from lab.simulators import toml
-from lab.simulators.host import Host
+from lab.pull_error import ConnectionLost, PullError
+from lab.registry_access import Access
 from lab.simulators.image_reference import RegistryReference
 from lab.trees import blob_path
 
@@ -27,91 +28,7 @@ MANIFEST_TYPES = ", ".join(
         "application/vnd.docker.distribution.manifest.list.v2+json",
     )
 )
-AUTH_FILES = ("/run/ostree/auth.json", "/etc/ostree/auth.json", "/usr/lib/ostree/auth.json")
 CHUNK = 1 << 16
-
-
-class PullError(Exception):
-    """The image cannot be had. ``str()`` is what containers/image says."""
-
-
-class ConnectionLost(PullError):
-    """The registry went away in the middle of a layer."""
-
-
-class Access:
-    """How one node reaches one registry: scheme and credentials, read from the node's own files."""
-
-    def __init__(self, *, insecure: bool, authorization: str | None) -> None:
-        self.insecure = insecure
-        self.authorization = authorization
-
-    @classmethod
-    def of_node(cls, host: Host, reference: RegistryReference) -> Access:
-        """Raises PullError for an auth file that is no JSON."""
-        return cls(insecure=_is_insecure(host, reference), authorization=_authorization(host, reference))
-
-
-def _authorization(host: Host, reference: RegistryReference) -> str | None:
-    """The credentials in the first auth file that exists; nothing else is ever consulted (bootc 1.16.9, globals.rs)."""
-    for path in AUTH_FILES:
-        content = host.read(path)
-        if content is None:
-            continue
-        try:
-            auths = json.loads(content)["auths"]
-        except ValueError as error:
-            text = content.decode(errors="replace").lstrip()
-            at = text[1:2] if text.startswith("{") else text[:1]
-            raise PullError(
-                'getting username and password: reading JSON file "/proc/self/fd/100": unmarshaling JSON at '
-                f"\"/proc/self/fd/100\": invalid character '{at}' looking for beginning of "
-                f"{'object key string' if text.startswith('{') else 'value'}"
-            ) from error
-        except (KeyError, TypeError):
-            return None
-        for key in _scopes(reference):
-            if key in auths and auths[key].get("auth"):
-                return f"Basic {auths[key]['auth']}"
-        return None
-    return None
-
-
-def _scopes(reference: RegistryReference) -> list[str]:
-    """Keys of an auth file that apply, most specific first: host/path/name, host/path, host."""
-    parts = reference.name.split("/")
-    return ["/".join(parts[:length]) for length in range(len(parts), 0, -1)]
-
-
-def _is_insecure(host: Host, reference: RegistryReference) -> bool:
-    """Whether registries.conf or a file in registries.conf.d allows plain HTTP; the longest matching prefix decides."""
-    chosen, insecure = "", False
-    for content in _registry_files(host):
-        try:
-            registries = toml.parse(content).get("registry", [])
-        except toml.TomlError as error:
-            raise PullError(f"loading registries configuration: toml: {error}") from error
-        for entry in registries:
-            prefix = str(entry.get("prefix") or entry.get("location", ""))
-            if _matches(reference.name, prefix) and len(prefix) >= len(chosen):
-                chosen, insecure = prefix, bool(entry.get("insecure", False))
-    return insecure
-
-
-def _registry_files(host: Host) -> list[bytes]:
-    found = [host.read("/etc/containers/registries.conf")]
-    directory = host.resolve("/etc/containers/registries.conf.d")
-    if directory is not None and os.path.isdir(directory):
-        for name in sorted(os.listdir(directory)):
-            if name.endswith(".conf"):
-                found.append(host.read(f"/etc/containers/registries.conf.d/{name}"))
-    return [content for content in found if content is not None]
-
-
-def _matches(name: str, prefix: str) -> bool:
-    if prefix.startswith("*."):
-        return name.split("/")[0].split(":")[0].endswith(prefix[1:])
-    return bool(prefix) and (name == prefix or (name.startswith(prefix) and name[len(prefix)] in ":/@"))
 
 
 class RegistryClient:
@@ -125,10 +42,39 @@ class RegistryClient:
         self._connection = self._connect()
 
     def _connect(self) -> http.client.HTTPConnection:
+        proxy = urllib.parse.urlsplit(self.access.proxy) if self.access.proxy else None
+        through = (str(proxy.hostname), proxy.port or 80) if proxy else None
+        connection: http.client.HTTPConnection
+        if self.scheme == "http":
+            connection = http.client.HTTPConnection(*(through or (self.reference.host,)))
+        else:
+            context = self._tls()
+            connection = http.client.HTTPSConnection(*(through or (self.reference.host,)), context=context)
+            if through:
+                name, _separator, port = self.reference.host.partition(":")
+                connection.set_tunnel(name, int(port or 443))
+        setattr(connection, "_create_connection", self._dial)  # noqa: B010 (the one place where names are resolved)
+        return connection
+
+    def _dial(
+        self, address: tuple[str, int], timeout: Any = None, source: tuple[str, int] | None = None
+    ) -> socket.socket:
+        """Connect, with the names of the node's /etc/hosts and no time limit."""
+        name, port = address
+        return socket.create_connection((self.access.addresses.get(name, name), port), None, source)
+
+    def _tls(self) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         if self.access.insecure:
-            return http.client.HTTPConnection(self.reference.host)
-        context = ssl.create_default_context()
-        return http.client.HTTPSConnection(self.reference.host, context=context)
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        for file in self.access.authorities:
+            try:
+                context.load_verify_locations(file)
+            except ssl.SSLError:
+                continue  # Go skips what is no certificate too
+        if self.access.client is not None:
+            context.load_cert_chain(*self.access.client)
+        return context
 
     def manifest(self, wanted: str) -> tuple[bytes, str]:
         """A manifest or index, and its digest. Raises PullError."""
@@ -159,8 +105,13 @@ class RegistryClient:
             raise PullError(f"fetching blob: {http.client.responses.get(response.status, str(response.status))}")
         return body
 
-    def layer(self, lab: str, digest: str) -> int:
-        """Download a layer into the lab's blobs; returns the bytes that came over the wire. Raises ConnectionLost."""
+    def layer(
+        self, lab: str, digest: str, pace: float | None = None, on_bytes: Callable[[int], None] | None = None
+    ) -> int:
+        """Download a layer into the lab's blobs; returns the bytes that came over the wire. Raises ConnectionLost.
+
+        ``pace``: at most so many bytes per second. ``on_bytes``: called with what has arrived, after each piece.
+        """
         target = blob_path(lab, digest)
         os.makedirs(os.path.dirname(target), exist_ok=True)
         path = f"/v2/{self.reference.path}/blobs/{digest}"
@@ -170,10 +121,14 @@ class RegistryClient:
             response = self._get(path, "*/*")
             expected = int(response.getheader("Content-Length") or -1)
             with os.fdopen(handle, "wb") as output:
-                while chunk := response.read(CHUNK):
+                while chunk := response.read(CHUNK if pace is None else max(1, min(CHUNK, int(pace / 10)))):
                     total.update(chunk)
                     size += len(chunk)
                     output.write(chunk)
+                    if pace is not None:
+                        time.sleep(len(chunk) / pace)
+                    if on_bytes is not None:
+                        on_bytes(size)
             if response.status != 200 or (expected >= 0 and size != expected):
                 raise ConnectionLost(f'unexpected EOF (Get "{self.scheme}://{self.reference.host}{path}")')
             if f"sha256:{total.hexdigest()}" != digest:
@@ -189,42 +144,59 @@ class RegistryClient:
         return size
 
     def _get(self, path: str, accept: str) -> http.client.HTTPResponse:
-        headers = {"Accept": accept, "User-Agent": "skopeo/1.22.0"}
+        response = self._send(path, accept)
+        if self.scheme == "http" and response.status == 400 and b"HTTPS server" in response.read():
+            # an insecure registry that speaks TLS is asked in TLS, without a look at its certificate
+            self.scheme = "https"
+            self._connection = self._connect()
+            response = self._send(path, accept)
+        return response
+
+    def _send(self, path: str, accept: str) -> http.client.HTTPResponse:
+        headers = {"Accept": accept, "User-Agent": "skopeo/1.22.0", "Host": self.reference.host}
         if self.access.authorization:
             headers["Authorization"] = self.access.authorization
+        if self.access.proxy and self.scheme == "http":
+            path = f"http://{self.reference.host}{path}"
         try:
             self._connection.request("GET", path, headers=headers)
             return self._connection.getresponse()
         except ssl.SSLCertVerificationError as error:
-            raise PullError(
-                f"{self._ping()}: tls: failed to verify certificate: x509: certificate signed by unknown authority"
-            ) from error
+            raise PullError(f"{self._ping()}: tls: failed to verify certificate: x509: {_doubt(error)}") from error
         except ssl.SSLError as error:
             raise PullError(f"{self._ping()}: http: server gave HTTP response to HTTPS client") from error
         except OSError as error:
-            raise PullError(f"{self._ping()}: {self._dial(error)}") from error
+            raise PullError(f"{self._ping()}: {self._failed_dial(error)}") from error
 
     def _ping(self) -> str:
         host = self.reference.host
         return f'pinging container registry {host}: Get "{self.scheme}://{host}/v2/"'
 
-    def _dial(self, error: OSError) -> str:
-        host = self.reference.host
+    def _failed_dial(self, error: OSError) -> str:
+        host, before = self.reference.host, ""
+        if self.access.proxy:
+            host, before = urllib.parse.urlsplit(self.access.proxy).netloc.rpartition("@")[2], "proxyconnect tcp: "
         if isinstance(error, socket.gaierror):
-            return f"dial tcp: lookup {host.split(':')[0]}: no such host"
+            return f"{before}dial tcp: lookup {host.split(':')[0]}: no such host"
+        if str(error).startswith("Tunnel connection failed"):
+            return str(error).partition(": ")[2].partition(" ")[2]
         texts = {
             errno.ECONNREFUSED: "connect: connection refused",
             errno.EHOSTUNREACH: "connect: no route to host",
             errno.ENETUNREACH: "connect: network is unreachable",
             errno.ECONNRESET: "read: connection reset by peer",
         }
-        port = "" if ":" in host else (":80" if self.access.insecure else ":443")
-        return f"dial tcp {host}{port}: {texts.get(error.errno or 0, str(error))}"
+        port = "" if ":" in host else (":80" if self.scheme == "http" else ":443")
+        return f"{before}dial tcp {host}{port}: {texts.get(error.errno or 0, str(error))}"
 
 
-def basic(username: str, password: str) -> str:
-    """The Authorization header for a user name and a password."""
-    return f"Basic {base64.b64encode(f'{username}:{password}'.encode()).decode()}"
+def _doubt(error: ssl.SSLCertVerificationError) -> str:
+    """What Go says about a certificate that OpenSSL does not accept."""
+    if error.verify_code in (62, 64):
+        return "certificate is not valid for the name that was asked for"
+    if error.verify_code in (9, 10):
+        return "certificate has expired or is not yet valid"
+    return "certificate signed by unknown authority"
 
 
 def choose_platform(index: dict[str, Any], arch: str) -> str:

@@ -330,11 +330,9 @@ class Bootc:
         return sysroot_lock.acquire(self.host, announce=self.version <= (1, 6, 0))
 
     def _look_up(self, spec: ImageSpec, prefix: str, *, tag_and_digest: bool) -> Import:
-        from lab.pull import UnsuitableImage, look_up
-        from lab.registry_client import PullError
+        from lab.pull import look_up
+        from lab.pull_error import PullError, UnsuitableImage
 
-        if spec.signature == "containerPolicy":
-            self._refuse_permissive_policy(prefix)
         fetching = f"{prefix}Preparing import: Fetching manifest: "
         try:
             return look_up(self.host, spec, tag_and_digest=tag_and_digest)
@@ -345,18 +343,6 @@ class Bootc:
                 raise BootcError(f"{fetching}failed to invoke method OpenImage: {error}") from error
             twice = "failed to invoke method OpenImage: failed to invoke method OpenImage: "
             raise BootcError(f"{prefix}Creating importer: {twice}{error}") from error
-
-    def _refuse_permissive_policy(self, prefix: str) -> None:
-        """The enforcing flag looks at nothing but the policy's default (recorded, bootc 1.16.9)."""
-        import json
-
-        content = self.host.read("/etc/containers/policy.json")
-        default = json.loads(content).get("default", [{}]) if content else [{}]
-        if default[0].get("type") == "insecureAcceptAnything":
-            raise BootcError(
-                f"{prefix}Preparing import: Fetching manifest: containers-policy.json specifies a default of "
-                "`insecureAcceptAnything`; refusing usage"
-            )
 
     def _pull(self, spec: ImageSpec, prefix: str, *, tag_and_digest: bool) -> Import:
         found = self._look_up(spec, prefix, tag_and_digest=tag_and_digest)
@@ -369,7 +355,7 @@ class Bootc:
                 f"layers already present: {len(found.present)}; layers needed: {len(found.needed)} ({size})", flush=True
             )
         from lab.pull import fetch
-        from lab.registry_client import ConnectionLost, PullError
+        from lab.pull_error import ConnectionLost, PullError
 
         full = self.host.fault("disk-full")
         if full is not None and found.needed_bytes > full["available"] and self.version >= (1, 14):

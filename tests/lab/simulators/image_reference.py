@@ -16,7 +16,7 @@ class InvalidReference(Exception):
 
 
 class RegistryReference:
-    """``host/path[:tag][@digest]`` taken apart. ``name`` is host and path, as error messages quote it."""
+    """``host/path[:tag][@digest]`` taken apart. ``name`` is host and path, as error messages quote it; ``text`` is all."""
 
     def __init__(self, text: str) -> None:
         import re  # slow to import, and `bootc status` does without
@@ -35,6 +35,8 @@ class RegistryReference:
         self.name = f"{first}/{rest}"
         self.tag: str | None = match["tag"]
         self.digest: str | None = match["digest"]
+        tag, digest = self.tag or ("" if self.digest else "latest"), self.digest
+        self.text = self.name + (f":{tag}" if tag else "") + (f"@{digest}" if digest else "")
 
     @property
     def wanted(self) -> str:

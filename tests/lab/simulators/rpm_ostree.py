@@ -215,16 +215,14 @@ class RpmOstree:
         return 0
 
     def _look_up(self, spec: ImageSpec) -> Import:
-        from lab.pull import UnsuitableImage, look_up
-        from lab.registry_client import PullError
+        from lab.pull import look_up
+        from lab.pull_error import PullError, UnsuitableImage
+        from lab.simulators.unit_environment import unit_environment
 
         fetching = "Preparing import: Fetching manifest: "
-        if spec.signature == "containerPolicy":
-            raise RpmOstreeError(
-                f"{fetching}containers-policy.json specifies a default of `insecureAcceptAnything`; refusing usage"
-            )
+        around = unit_environment(self.host, "rpm-ostreed.service")
         try:
-            return look_up(self.host, spec, tag_and_digest=False)
+            return look_up(self.host, spec, tag_and_digest=False, tool="rpm-ostree", environment=around)
         except UnsuitableImage as error:
             raise RpmOstreeError(f"{fetching}{error}") from error
         except PullError as error:
@@ -232,7 +230,7 @@ class RpmOstree:
 
     def _pull(self, spec: ImageSpec) -> Import:
         from lab.pull import fetch
-        from lab.registry_client import ConnectionLost, PullError
+        from lab.pull_error import ConnectionLost, PullError
 
         print(f"Pulling manifest: {spec.origin()}", flush=True)
         found = self._look_up(spec)
