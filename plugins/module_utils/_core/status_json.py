@@ -23,7 +23,7 @@ def decode(tool: str, text: str) -> Fields:
         raise StatusNotUnderstood(f"{tool} printed no JSON, but: {shown}")
     try:
         value, _end = _DECODER.raw_decode(text, start)
-        if "\\u" in text:
+        if "\\u" in text or not text.isascii():
             json.dumps(value, ensure_ascii=False).encode()  # half of a surrogate pair is no text that could be shown
     except RecursionError:
         raise StatusNotUnderstood(f"{tool} printed JSON that is nested too deeply to be its status.") from None

@@ -152,6 +152,10 @@ def test_a_reference_that_only_the_tool_understands_does_not_hide_the_host() -> 
         (status(booted=entry(ostree={"deploySerial": float("nan")})), "NaN is not JSON"),
         (status(booted=entry(spec={"image": "registry.example.com/os:\ud800"})), "surrogates not allowed"),
         (
+            status(booted=entry(spec={"image": "registry.example.com/os:X"})).replace(":X", ":\udcff"),
+            "surrogates not allowed",
+        ),
+        (
             status(booted=entry()).replace('"deploySerial": 0', '"deploySerial": ' + "9" * 5000),
             "integer string conversion",
         ),
