@@ -7,7 +7,7 @@ SHELL := /bin/sh
 PYTHON := .venv/bin/python
 export PATH := $(CURDIR)/.venv/bin:$(PATH):/usr/local/sbin:/usr/sbin:/sbin
 
-LEVELS = lint types docs unit conformance sanity scenarios molecule oldest-core
+LEVELS = lint types docs unit fuzz conformance sanity scenarios molecule oldest-core
 
 .PHONY: help
 help: ## Show this list
@@ -26,9 +26,14 @@ test: ## Every test and gate [LEVELS=unit,lint]
 	@dev/as-root --if-possible $(PYTHON) dev/run_tests.py $(if $(filter command line,$(origin LEVELS)),--levels '$(LEVELS)')
 
 .PHONY: $(LEVELS)
-$(LEVELS): ## Only this level of the tests
+$(LEVELS): ## Only this level of the tests [SECONDS=number, for fuzz]
 	@dev/setup dev
 	@dev/as-root --if-possible $(PYTHON) dev/run_tests.py --levels $@
+
+# How long `make fuzz SECONDS=…` fuzzes with atheris; a shell's own SECONDS does not count.
+ifeq ($(origin SECONDS),command line)
+export FUZZ_SECONDS := $(SECONDS)
+endif
 
 .PHONY: lab
 lab: ## The node lab by hand [ARGS="--help"]

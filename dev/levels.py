@@ -10,19 +10,22 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 COLLECTION = "ansible_collections.imagemode.nodes"
+FUZZ_SECONDS = int(os.environ.get("FUZZ_SECONDS") or 60)
 
 
 @dataclasses.dataclass(frozen=True)
 class Step:
     """One command. Exit status 0 is a pass, 77 means that it cannot run here, and its last line says why.
 
-    Where the command is pytest, each of its tests counts on its own. ``alone``: the command that gives the few tests which
-    failed a second try with the machine to themselves: tests that kill real processes in mid-work depend on its speed.
+    Where the command is pytest, each of its tests counts on its own. ``shows``: how many of its last lines are shown in any
+    case. ``alone``: the command that gives the few tests which failed a second try with the machine to themselves: tests
+    that kill real processes in mid-work depend on its speed.
     """
 
     name: str
     argv: tuple[str, ...]
     is_pytest: bool = False
+    shows: int = 0
     alone: tuple[str, ...] = ()
 
 
@@ -78,6 +81,7 @@ LEVELS = (
         (
             Step("mypy plugins", ("mypy", "--strict", "-p", f"{COLLECTION}.plugins")),
             Step("mypy lab", ("mypy", "--strict", "-p", "lab")),
+            Step("mypy fuzz", ("mypy", "--strict", "-p", "fuzz")),
             _mypy_tests("tests/unit"),
             _mypy_tests("tests/conformance"),
             _mypy_tests("tests/scenarios"),
@@ -100,6 +104,14 @@ LEVELS = (
         ),
     ),
     Level("unit", 120, (_pytest("tests/unit"),)),
+    Level(
+        "fuzz",
+        120 + FUZZ_SECONDS,
+        (
+            _pytest("tests/fuzz"),
+            dataclasses.replace(_python("atheris", "-m", "fuzz", "--seconds", str(FUZZ_SECONDS)), shows=20),
+        ),
+    ),
     Level("conformance", 240, (_pytest("tests/conformance"),), needs_root=True),
     Level("sanity", 300, (_python("ansible-test sanity", "dev/sanity.py"),)),
     Level("scenarios", 1200, (_pytest_in_parallel("tests/scenarios"),), needs_root=True),

@@ -165,6 +165,8 @@ def run_level(level: Level, variables: Mapping[str, str]) -> tuple[Tally, float]
         print(f"  {verdict:4}  {step.name:24}{time.monotonic() - step_begin:7.1f} s{details}", flush=True)
         for reason, number in sorted(tally.reasons.items()):
             print(f"      {number} skipped: {reason}")
+        for line in log.read_text(errors="replace").splitlines()[-step.shows :] if step.shows else ():
+            print(f"      {line}")
         if tally.failed and not (step.alone and tally.failed <= SECOND_TRIES):
             show_tail(log)
     return total, time.monotonic() - begin
