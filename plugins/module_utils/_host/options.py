@@ -43,6 +43,29 @@ ROLLBACK_SPEC: dict[str, Any] = {
     "staged": {"type": "str", "choices": [p.value for p in StagedPolicy], "default": StagedPolicy.FAIL.value},
 }
 
+HOST_FILES_SPEC: dict[str, Any] = {
+    "files": {
+        "type": "list",
+        "elements": "dict",
+        "required": True,
+        "no_log": True,
+        "options": {
+            "path": {"type": "path", "required": True},
+            "content": {"type": "str"},
+            "content_b64": {"type": "str"},
+            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "mode": {"type": "str"},
+            "owner": {"type": "str", "default": "root"},
+            "group": {"type": "str", "default": "root"},
+            "secret": {"type": "bool", "default": False, "no_log": False},
+            "live_link": {"type": "str", "choices": ["fail", "replace"], "default": "fail"},
+        },
+    },
+    "exclusive": {"type": "list", "elements": "str", "default": []},
+    "directory_mode": {"type": "str", "default": "0755"},
+    "file_timeout": {"type": "int", "default": 60},
+}
+
 
 def require_deadlines(params: dict[str, Any]) -> None:
     """Raises InvalidOption unless every deadline among the options leaves at least a second."""
