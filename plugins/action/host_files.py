@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.imagemode.nodes.plugins.module_utils._host.host_files import HOST_FILES_SPEC, wanted_files
+from ansible_collections.imagemode.nodes.plugins.module_utils._host.host_files import wanted_files
+from ansible_collections.imagemode.nodes.plugins.module_utils._host.options import HOST_FILES_SPEC
 from ansible_collections.imagemode.nodes.plugins.plugin_utils._connection_runner import ConnectionRunner
 from ansible_collections.imagemode.nodes.plugins.plugin_utils._host_action import HostAction
 

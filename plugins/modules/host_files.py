@@ -169,8 +169,9 @@ unreachable_host:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.imagemode.nodes.plugins.module_utils._host.host_files import HOST_FILES_SPEC, wanted_files
+from ansible_collections.imagemode.nodes.plugins.module_utils._host.host_files import wanted_files
 from ansible_collections.imagemode.nodes.plugins.module_utils._host.module_entry import run_on_this_machine
+from ansible_collections.imagemode.nodes.plugins.module_utils._host.options import HOST_FILES_SPEC
 
 
 def main() -> None:

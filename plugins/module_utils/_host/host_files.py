@@ -13,7 +13,6 @@ from typing import Any
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.host_file import (
     FileState,
     Kind,
-    LiveLink,
     WantedFile,
     check_path,
 )
@@ -30,26 +29,6 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._host.runner impor
 
 _MODE = re.compile(r"0[0-7]{3}\Z")
 _LITERAL = re.compile(r"\.(?:conf|crt|pem|pub|yaml|json|service)\Z|[*?]|\[[^]]*\]")
-
-_FILE: dict[str, Any] = {
-    "path": {"type": "path", "required": True},
-    "content": {"type": "str"},
-    "content_b64": {"type": "str"},
-    "state": {"type": "str", "choices": [state.value for state in FileState], "default": FileState.PRESENT.value},
-    "mode": {"type": "str"},
-    "owner": {"type": "str", "default": "root"},
-    "group": {"type": "str", "default": "root"},
-    "secret": {"type": "bool", "default": False},
-    "live_link": {"type": "str", "choices": [link.value for link in LiveLink], "default": LiveLink.FAIL.value},
-}
-
-HOST_FILES_SPEC: dict[str, Any] = {
-    # A module writes its options into the node's journal, contents included, unless the whole of them is marked.
-    "files": {"type": "list", "elements": "dict", "required": True, "no_log": True, "options": _FILE},
-    "exclusive": {"type": "list", "elements": "str", "default": []},
-    "directory_mode": {"type": "str", "default": "0755"},
-    "file_timeout": {"type": "int", "default": 60},
-}
 
 
 @dataclass(frozen=True)
