@@ -21,6 +21,7 @@ from lab.simulators.image_reference import ImageSpec, InvalidReference, Registry
 from lab.trees import blob_path, check_out
 
 STALL_POLL_SECONDS = 0.1
+TELL_SECONDS = 0.2  # between two events of a progress
 BOOTABLE_LABELS = ("containers.bootc", "ostree.bootable")
 
 
@@ -199,7 +200,7 @@ def fetch(host: Host, found: Import, on_layer: Callable[[int, int, dict[str, Any
     received = 0
     _stall(host)
     for index, layer in enumerate(found.needed):
-        _dawdle(host, len(found.needed))
+        _dawdle(host, found, index)
         received += _fetch_layer(host, found, layer)
         if on_layer is not None:
             on_layer(index, len(found.needed), layer)
@@ -211,6 +212,8 @@ def fetch(host: Host, found: Import, on_layer: Callable[[int, int, dict[str, Any
         layers=len(found.needed),
         metadata_bytes=found.client.received if found.client else 0,
     )
+    if host.progress is not None:
+        host.progress.pulled(found)
     _write_to_disk(host, found)
     check_out(host.lab, found.commit, [layer["digest"] for layer in found.metadata["layers"]])
     state = host.state
@@ -246,10 +249,18 @@ def _stall(host: Host) -> None:
         time.sleep(STALL_POLL_SECONDS)
 
 
-def _dawdle(host: Host, layers: int) -> None:
+def _dawdle(host: Host, found: Import, layer: int) -> None:
+    """Take as long for a layer as a fault says, and tell how it goes."""
     slow = host.fault("slow-pull", fresh=True)
-    if slow is not None:
-        time.sleep(slow["seconds"] / layers)
+    seconds = slow["seconds"] / len(found.needed) if slow is not None else 0.0
+    began = time.monotonic()
+    while True:
+        elapsed = time.monotonic() - began
+        if host.progress is not None:
+            host.progress.pulling(found, layer, elapsed / seconds if elapsed < seconds else 1.0)
+        if elapsed >= seconds:
+            return
+        time.sleep(min(TELL_SECONDS, seconds - elapsed))
 
 
 class LayerDifference:

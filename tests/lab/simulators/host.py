@@ -13,6 +13,8 @@ TYPE_CHECKING = False  # typing is slow to import, and every simulated command w
 if TYPE_CHECKING:
     from typing import Any
 
+    from lab.simulators.bootc_progress import Progress
+
 MACHINE = "/.lab/host"  # where a node sees the root of this machine (lab.enter)
 
 
@@ -36,7 +38,7 @@ def read_json(path: str) -> Any:
 class Host:
     """Paths, settings and state of one node.
 
-    Below the node's directory: ``node.json`` (settings and faults), ``state.json``, ``power.json``, ``sysroot.lock``,
+    Below the node's directory: ``node.json`` (settings and faults), ``state.json``, ``power.json``,
     ``deploy/``, ``var/``, ``run/`` (the node's /run), ``proc/`` (its boot id and command line), ``transient/`` (what the
     tools keep in memory: the running transaction; emptied at boot like ``run/``).
     """
@@ -48,6 +50,7 @@ class Host:
         self.journal = Journal(self.path("journal.jsonl"))
         self.node: dict[str, Any] = read_json(self.path("node.json"))
         self._state: State | None = None
+        self.progress: Progress | None = None  # whom the running tool tells how far its pull is
 
     def path(self, *parts: str) -> str:
         return os.path.join(self.directory, *parts)
