@@ -6,24 +6,16 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.imagemode.nodes.plugins.module_utils._host.bootc_switch import BootcSwitch
-from ansible_collections.imagemode.nodes.plugins.module_utils._host.options import BOOTC_SWITCH_SPEC, desired_image
-from ansible_collections.imagemode.nodes.plugins.plugin_utils._connection_runner import ConnectionRunner
-from ansible_collections.imagemode.nodes.plugins.plugin_utils._host_action import HostAction
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.host_state import Tool
+from ansible_collections.imagemode.nodes.plugins.module_utils._host.staging_options import BOOTC_SWITCH_SPEC
+from ansible_collections.imagemode.nodes.plugins.plugin_utils._staging_action import StagingAction
 
 
-class ActionModule(HostAction):
+class ActionModule(StagingAction):
     """Put an image in next place with bootc."""
 
     spec: t.ClassVar[dict[str, t.Any]] = BOOTC_SWITCH_SPEC
 
-    def act(self, runner: ConnectionRunner, params: dict[str, t.Any]) -> dict[str, t.Any]:
-        """Plan and, outside check mode, act."""
-        switch = BootcSwitch(
-            runner=runner,
-            desired=desired_image(params),
-            busy_timeout=params["busy_timeout"],
-            stage_timeout=params["stage_timeout"],
-            notify=self.notify,
-        )
-        return switch.run(check_mode=self._task.check_mode)
+    def tool(self, _params: dict[str, t.Any]) -> Tool | None:
+        """Always bootc."""
+        return Tool.BOOTC

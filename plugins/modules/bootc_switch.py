@@ -24,9 +24,11 @@ extends_documentation_fragment:
   - imagemode.nodes.attributes
   - imagemode.nodes.attributes.host
   - imagemode.nodes.host_state.digests
+  - imagemode.nodes.staging
 attributes:
   check_mode:
     support: full
+    details: Runs nothing, and predicts the result. A digest or kernel arguments that only the pull could tell are V(null).
   diff_mode:
     support: full
     details: Shows what boots next, before and after.
@@ -39,38 +41,16 @@ attributes:
     support: full
     platforms: posix
 options:
-  image:
-    description:
-      - The image, in full with its registry, by tag or by digest. A tag beside a digest is ignored.
-    type: str
-    required: true
-  transport:
-    description: Where the node takes the image from.
-    type: str
-    choices: [registry, oci, oci-archive, docker-archive, containers-storage, dir, docker-daemon]
-    default: registry
-  signature_policy:
-    description:
-      - V(unchanged) keeps what the host has, so that verification is never lost by accident.
-      - V(policy) makes bootc insist on C(/etc/containers/policy.json), V(unverified) gives that up.
-      - V(ostree_remote) keeps verification through an ostree remote. No bootc since 1.1.5 can set that for a new reference,
-        so it fails there unless the host has it for this image already.
-    type: str
-    choices: [unchanged, unverified, policy, ostree_remote]
-    default: unchanged
   local_changes:
     description:
-      - What to do on a host with layered packages, overrides or kernel arguments that are staged but not booted.
-        bootc would drop them without a word.
-      - V(fail) names them and changes nothing, V(discard) drops them.
+      - What to do on a host with layered packages or overrides. bootc would drop them without a word.
+      - V(fail) names them and changes nothing, V(discard) drops them. M(imagemode.nodes.rpmostree_rebase) can keep them.
     type: str
     choices: [fail, discard]
     default: fail
-  stage_timeout:
-    description: Seconds that pulling and staging may take. bootc has no deadline of its own, and a stalled registry would hold it for ever.
-    type: int
-    default: 3600
 seealso:
+  - module: imagemode.nodes.image_stage
+  - module: imagemode.nodes.rpmostree_rebase
   - module: imagemode.nodes.node_reboot
   - module: imagemode.nodes.image_digest_info
 """
@@ -93,6 +73,15 @@ EXAMPLES = r"""
   imagemode.nodes.node_reboot:
     expected_digests: "{{ node_image.expected_digests }}"
   when: staged.reboot_required
+
+- name: Fetch the image tonight, boot it another day
+  imagemode.nodes.bootc_switch:
+    image: registry.example.com/fleet/node:2026.11
+    state: downloaded
+
+- name: Give up whatever is staged
+  imagemode.nodes.bootc_switch:
+    state: unstaged
 """
 
 RETURN = r"""
@@ -104,6 +93,11 @@ after:
   description: The host after, in the same shape; in check mode as predicted.
   returned: success
   type: dict
+tool:
+  description: The tool that did it, C(bootc) or C(rpm-ostree).
+  returned: success, and failure after the state could be read
+  type: str
+  sample: bootc
 reboot_required:
   description: Whether something else than the booted deployment boots next. A function of the host's state alone.
   returned: success, and failure after the state could be read
@@ -118,34 +112,34 @@ commands:
   type: list
   elements: list
   sample: [[bootc, switch, "registry.example.com/fleet/node:2026.11"]]
+digest:
+  description: Digest of the image that boots next, or of the one that was downloaded; V(null) where only the pull could tell it.
+  returned: success, and failure after the state could be read
+  type: str
 unreachable_host:
   description: V(true) if the task failed because the connection failed.
   returned: when the connection failed
   type: bool
-digest:
-  description: Digest of the image that boots next; V(null) in check mode where only the pull could tell it.
-  returned: success, and failure after the state could be read
-  type: str
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.imagemode.nodes.plugins.module_utils._host.bootc_switch import BootcSwitch
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.host_state import Tool
+from ansible_collections.imagemode.nodes.plugins.module_utils._host.image_staging import ImageStaging
 from ansible_collections.imagemode.nodes.plugins.module_utils._host.module_entry import run_on_this_machine
-from ansible_collections.imagemode.nodes.plugins.module_utils._host.options import BOOTC_SWITCH_SPEC, desired_image
+from ansible_collections.imagemode.nodes.plugins.module_utils._host.staging_options import (
+    BOOTC_SWITCH_SPEC,
+    staging_options,
+)
 
 
 def main() -> None:
     """Run on the machine itself."""
     module = AnsibleModule(argument_spec=BOOTC_SWITCH_SPEC, supports_check_mode=True)
-    params = module.params
     run_on_this_machine(
         module,
-        lambda runner: BootcSwitch(
-            runner=runner,
-            desired=desired_image(params),
-            busy_timeout=params["busy_timeout"],
-            stage_timeout=params["stage_timeout"],
-        ).run(check_mode=module.check_mode),
+        lambda runner: ImageStaging(runner, staging_options(module.params, Tool.BOOTC)).run(
+            check_mode=module.check_mode
+        ),
     )
 
 

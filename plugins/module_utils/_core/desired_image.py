@@ -32,15 +32,24 @@ class SignaturePolicy(str, Enum):
 
 
 class LocalChangesPolicy(str, Enum):
-    """What to do with layered packages, overrides and the like."""
+    """What to do with layered packages, overrides and the like. Only rpm-ostree can keep them."""
 
     FAIL = "fail"
+    KEEP = "keep"
     DISCARD = "discard"
+
+
+class Placement(str, Enum):
+    """Where the image shall be: in next place, or on the node's disk only, locked, so that no reboot boots it."""
+
+    STAGED = "staged"
+    DOWNLOADED = "downloaded"
 
 
 @dataclass(frozen=True)
 class DesiredImage:
-    """`expected_digests` is empty where any content under the reference will do.
+    """`expected_digests` is empty where any content under the reference will do. `remote` is the ostree remote that
+    `SignaturePolicy.OSTREE_REMOTE` verifies with.
 
     A reference never has both tag and digest here: see `ImageReference.pull_text`.
     """
@@ -49,6 +58,8 @@ class DesiredImage:
     expected_digests: frozenset[str] = frozenset()
     signature_policy: SignaturePolicy = SignaturePolicy.UNCHANGED
     local_changes: LocalChangesPolicy = LocalChangesPolicy.FAIL
+    placement: Placement = Placement.STAGED
+    remote: str | None = None
 
     def __post_init__(self) -> None:
         if self.reference.tag and self.reference.digest:
@@ -62,15 +73,12 @@ class DesiredImage:
         if self.signature_policy is SignaturePolicy.POLICY:
             return POLICY
         base = origin_base(state)
-        if base is not None and (
-            self.signature_policy is SignaturePolicy.UNCHANGED or base.signature.kind is SignatureKind.OSTREE_REMOTE
-        ):
-            return base.signature
-        return (
-            Signature(SignatureKind.OSTREE_REMOTE)
-            if self.signature_policy is SignaturePolicy.OSTREE_REMOTE
-            else UNVERIFIED
-        )
+        kept = base.image.signature if base and base.image else None
+        if self.signature_policy is SignaturePolicy.UNCHANGED:
+            return kept or UNVERIFIED
+        if self.remote is None and kept is not None and kept.kind is SignatureKind.OSTREE_REMOTE:
+            return kept
+        return Signature(SignatureKind.OSTREE_REMOTE, self.remote)
 
     def has_expected_digest(self, image: DeployedImage) -> bool:
         """Whether the image's content is proven, as far as it was asked for."""
@@ -97,11 +105,21 @@ class DesiredImage:
         return (
             deployment is not None
             and deployment.image is not None
-            and not deployment.local_changes
+            and (self.local_changes is LocalChangesPolicy.KEEP or not deployment.local_changes)
             and deployment.image.signature == signature
             and self.names(deployment.image)
             and self.has_expected_digest(deployment.image)
         )
+
+    def predicted_image(self, signature: Signature) -> DeployedImage:
+        """The image as far as it is known before it was pulled."""
+        known = next(iter(self.expected_digests)) if len(self.expected_digests) == 1 else None
+        return DeployedImage(self.reference, signature, known)
+
+    @property
+    def predicted_origin(self) -> str | None:
+        """None: a deployment of an image follows no branch."""
+        return None
 
     def describe(self) -> str:
         """The wanted image in a few words."""
@@ -111,10 +129,10 @@ class DesiredImage:
         return f"{self.reference.without_digest}{shown}"
 
 
-def origin_base(state: HostState) -> DeployedImage | None:
-    """What bootc compares a new target with: the staged deployment where there is one, else the booted one.
+def origin_base(state: HostState) -> Deployment | None:
+    """The deployment whose origin a tool compares a new target with and builds on: the staged one, else the booted one.
 
-    (bootc 1.16.9 crates/lib/src/status.rs; recorded.) None for a deployment that follows no image.
+    (bootc 1.16.9 crates/lib/src/status.rs; recorded. rpm-ostree would build on a queued rollback, so that is taken back
+    before it stages anything.)
     """
-    base = state.staged if state.staged is not None else state.booted
-    return base.image if base else None
+    return state.staged if state.staged is not None else state.booted

@@ -130,7 +130,7 @@ class Deployment:
     """One bootable root: an image, or a plain ostree commit where `image` is None.
 
     `download_only`: staged, but locked, so a reboot discards it. `composefs` is True for hosts of bootc's composefs
-    backend, which have neither `checksum` nor `serial`.
+    backend, which have neither `checksum` nor `serial`. `base_checksum`: the commit below layered packages.
     """
 
     image: DeployedImage | None
@@ -145,6 +145,7 @@ class Deployment:
     composefs: bool = False
     local_changes: LocalChanges = NO_LOCAL_CHANGES
     cached_update: str | None = None
+    base_checksum: str | None = None
 
     @property
     def digest(self) -> str | None:
@@ -195,7 +196,8 @@ class HostState:
     """One host at one moment.
 
     `kargs_next` is None where nobody on the host could tell it. `unlocked` is `none`, `development`, `hotfix` or
-    `transient`. `tool` is None on a host that is not image-mode, and then every deployment is None as well.
+    `transient`. `live_replaced`: packages were applied live, so that /usr is not that of the booted deployment; only
+    rpm-ostree tells it. `tool` is None on a host that is not image-mode, and then every deployment is None as well.
     """
 
     tool: Tool | None
@@ -205,6 +207,7 @@ class HostState:
     others: tuple[Deployment, ...] = ()
     rollback_queued: bool = False
     unlocked: str = "none"
+    live_replaced: bool = False
     read_only: bool = False
     transaction: Transaction | None = None
     update_driver: str | None = None
@@ -275,6 +278,7 @@ class HostState:
             "next": self.next_slot.value if self.next_slot else None,
             "rollback_queued": self.rollback_queued,
             "unlocked": self.unlocked,
+            "live_replaced": self.live_replaced,
             "read_only": self.read_only,
             "transaction": self.transaction.as_dict() if self.transaction else None,
             "update_driver": self.update_driver,

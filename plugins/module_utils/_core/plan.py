@@ -15,11 +15,16 @@ class Refusal(Exception):
 
 @dataclass(frozen=True)
 class Command:
-    """One call of a tool. `pulls`: it may download, and needs the long deadline."""
+    """One call of a tool. `pulls`: it may download, and needs the long deadline.
+
+    `only_if`: a command that changes nothing and must succeed first, for what would hit the wrong thing if somebody
+    else had been there since the state was read.
+    """
 
     argv: tuple[str, ...]
     purpose: str
     pulls: bool = False
+    only_if: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.status_json import StatusNotUnderstood
 
-class StagedRecordNotUnderstood(Exception):
+
+class StagedRecordNotUnderstood(StatusNotUnderstood):
     """The file is no GVariant dictionary, or a field has another type than ostree gives it."""
 
 

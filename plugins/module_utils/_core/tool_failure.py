@@ -10,6 +10,11 @@ _ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _ERROR_LINE = re.compile(r"^(?:error|Error|ERROR)(?::\s*|\s+)(?P<text>.*)$")
 
 
+_BUSY = re.compile(
+    r"^(?:Transaction in progress: |System transaction in progress$|Reboot initiated, cannot start)", re.MULTILINE
+)
+
+
 @dataclass(frozen=True)
 class _Advice:
     pattern: re.Pattern[str]
@@ -104,3 +109,11 @@ def explain(stderr: str) -> str:
         if advice.pattern.search(text):
             return f"{text.rstrip('.')}. {advice.text}"
     return text or "it printed no error message"
+
+
+def says_busy(stderr: str) -> bool:
+    """Whether rpm-ostree gave up because something else was at work: nothing was tried, so it may be tried again.
+
+    A text that is not recognised only ends the waiting early; the state decides what came of it. (Recorded, 2026.2.)
+    """
+    return bool(_BUSY.search(error_text(stderr)))

@@ -3,13 +3,25 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import contextlib
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.bootc_status import parse_bootc_status
-from ansible_collections.imagemode.nodes.plugins.module_utils._core.host_state import Deployment, HostState, Tool
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.host_state import (
+    Deployment,
+    HostState,
+    Slot,
+    Tool,
+)
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rpm_ostree_status import parse_rpm_ostree_status
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.staged_record import (
+    StagedRecordNotUnderstood,
+    parse_staged_record,
+)
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.status_json import StatusNotUnderstood
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.tool_failure import explain
 from ansible_collections.imagemode.nodes.plugins.module_utils._host.runner import Outcome, Runner, Step
@@ -18,6 +30,16 @@ BOOTC_STATUS = ("bootc", "status", "--json")
 RPM_OSTREE_STATUS = ("rpm-ostree", "status", "--json")
 
 _IDENTITY = Step(("cat", "/proc/sys/kernel/random/boot_id", "/proc/cmdline"), timeout=10)
+
+# ostree's own note on what is staged, and the file that stands for a lock as well.
+_LOCKED = "locked."
+_SHOW_RECORD = (
+    "cd /run/ostree 2>/dev/null && [ -e staged-deployment ] || exit 0; base64 staged-deployment; "
+    f"[ ! -e staged-deployment-locked ] || echo {_LOCKED}"
+)
+_RECORD = Step(("sh", "-c", _SHOW_RECORD), timeout=10)
+
+_PAUSE_SECONDS = 5
 
 # How long one question may hang before the wait is reported and the question put again.
 _PATIENCE_SECONDS = 20
@@ -46,21 +68,50 @@ class Observer:
     runner: Runner
     busy_timeout: int
     notify: Callable[[str], None] = lambda _sentence: None
+    sleep: Callable[[float], None] = time.sleep
 
     def with_bootc(self, first: Sequence[Step] = ()) -> tuple[HostState, list[Outcome]]:
         """The state as bootc sees it, after running `first` in the same round trip; and the outcomes of `first`.
 
         One tool is run: `bootc status --json`. Raises ObservationFailed.
         """
-        return self._wait_for_status(Step(BOOTC_STATUS), first)
+        return self.with_tool(Tool.BOOTC, first)
 
     def with_any_tool(self, first: Sequence[Step] = (), gated: bool = False) -> tuple[HostState, list[Outcome]]:
         """The state as bootc sees it, or rpm-ostree on a node without bootc.
 
         `gated`: do not ask if a gate among `first` closes. Raises ObservationFailed, GateClosed.
         """
-        fallback = Step(RPM_OSTREE_STATUS, timeout=_PATIENCE_SECONDS, fallback=True)
-        return self._wait_for_status(Step(BOOTC_STATUS), first, fallback, gated=gated)
+        return self.with_tool(None, first, gated=gated)
+
+    def with_tool(
+        self, tool: Tool | None, first: Sequence[Step] = (), gated: bool = False
+    ) -> tuple[HostState, list[Outcome]]:
+        """The state as this tool sees it; None is bootc, or rpm-ostree on a node without bootc."""
+        rpm_ostree = Step(RPM_OSTREE_STATUS, timeout=_PATIENCE_SECONDS)
+        if tool is Tool.RPM_OSTREE:
+            return self._wait_for_status(rpm_ostree, first, gated=gated)
+        others = [] if tool is Tool.BOOTC else [replace(rpm_ostree, fallback=True)]
+        return self._wait_for_status(Step(BOOTC_STATUS), first, *others, gated=gated)
+
+    def when_idle(self, tool: Tool | None) -> HostState:
+        """The state once no transaction runs any more, for whoever is going to change something.
+
+        bootc waits for that by itself; rpm-ostree answers at once, and names its own transactions only.
+        """
+        waited = 0
+        while True:
+            state, _none = self.with_tool(tool)
+            if state.transaction is None:
+                return state
+            if waited >= self.busy_timeout:
+                raise self._busy(f"an rpm-ostree transaction ({state.transaction.method})")
+            self.notify(
+                f"waits: an rpm-ostree transaction ({state.transaction.method}) is running ({self.busy_timeout - waited} s left)"
+            )
+            pause = min(_PAUSE_SECONDS, self.busy_timeout - waited)
+            self.sleep(pause)
+            waited += pause
 
     def completely(self) -> HostState:
         """Everything that the node's tools can tell, in one round trip on an idle node. Never raises NotImageMode."""
@@ -84,9 +135,12 @@ class Observer:
         return self._enriched(state, status)
 
     def name_local_changes(self, state: HostState) -> HostState:
-        """The state with the local changes spelled out, which takes a second tool; asked only where bootc saw some."""
+        """The state with the local changes spelled out, which takes a second tool; asked only where bootc saw some.
+
+        A transient /usr is what packages applied live look like to bootc; only rpm-ostree can tell (recorded, 2026.2).
+        """
         deployments = [d for d in (state.booted, state.staged, state.rollback) if d]
-        if all(deployment.local_changes.known for deployment in deployments):
+        if all(deployment.local_changes.known for deployment in deployments) and state.unlocked != "transient":
             return state
         return self._enriched(state, self.runner.run_one(Step(RPM_OSTREE_STATUS, timeout=_PATIENCE_SECONDS)))
 
@@ -110,25 +164,28 @@ class Observer:
         waited = 0
         while True:
             patience = max(1, min(self.busy_timeout - waited, _PATIENCE_SECONDS))
-            questions = [_IDENTITY, replace(status, timeout=patience), *others]
+            questions = [_IDENTITY, _RECORD, replace(status, timeout=patience), *others]
             outcomes = self.runner.run([*steps, *(replace(question, always=not gated) for question in questions)])
             done = done or outcomes[: len(first)]
-            identity, *answers = outcomes[len(steps) :]
+            identity, record, *answers = outcomes[len(steps) :]
             if not identity.ran:
                 raise GateClosed
             if not answers[0].timed_out:
-                return _state(identity, answers), done
+                return _with_record(_state(identity, answers), record), done
             waited += patience
-            holder = self._holder()
+            holder = self.holder()
             if waited >= self.busy_timeout:
-                raise HostBusy(
-                    f"{holder} has held the system lock of this node for the {self.busy_timeout} s that busy_timeout allows. "
-                    "Wait for it to end and run again; `rpm-ostree cancel` on the node ends a stuck rpm-ostree transaction."
-                )
+                raise self._busy(holder)
             self.notify(f"waits: {holder} holds the system lock ({self.busy_timeout - waited} s left)")
             steps = []
 
-    def _holder(self) -> str:
+    def _busy(self, holder: str) -> HostBusy:
+        return HostBusy(
+            f"{holder} has held the system lock of this node for the {self.busy_timeout} s that busy_timeout allows. "
+            "Wait for it to end and run again; `rpm-ostree cancel` on the node ends a stuck rpm-ostree transaction."
+        )
+
+    def holder(self) -> str:
         """Who holds the lock, as far as it can be told: rpm-ostree names its own transactions, bootc names nothing."""
         outcome = self.runner.run_one(Step(RPM_OSTREE_STATUS, timeout=_PATIENCE_SECONDS))
         with contextlib.suppress(StatusNotUnderstood):
@@ -170,6 +227,7 @@ def enrich(state: HostState, other: HostState) -> HostState:
         rollback=merge(state.rollback),
         others=tuple(filter(None, map(merge, state.others))),
         unlocked=other.unlocked if state.unlocked == "none" else state.unlocked,
+        live_replaced=other.live_replaced,
         transaction=other.transaction,
         update_driver=other.update_driver,
     )
@@ -183,8 +241,8 @@ def _state(identity: Outcome, answers: Sequence[Outcome]) -> HostState:
         raise NotImageMode(
             "This node has neither bootc nor rpm-ostree on its PATH: it is not an image-mode host, or not the host you meant."
             if len(answers) > 1
-            else "This node has no bootc on its PATH, and this module works with bootc. Is it the host you meant? A host that only has "
-            "rpm-ostree can be shown with image_mode_info."
+            else f"This node has no {answer.argv[0]} on its PATH, and this module works with {answer.argv[0]}. Is it the host you meant? "
+            "image_stage takes whichever tool a node has, and image_mode_info shows it."
         )
     if not answer.ok:
         raise ObservationFailed(
@@ -199,6 +257,23 @@ def _state(identity: Outcome, answers: Sequence[Outcome]) -> HostState:
         )
     boot_id, kargs = _parse_identity(identity)
     return replace(state, boot_id=boot_id, kargs_booted=kargs, kargs_next=None if state.reboot_required else kargs)
+
+
+def _with_record(state: HostState, outcome: Outcome) -> HostState:
+    """The state with what only ostree's own note tells of the staged deployment: its lock, and its kernel arguments."""
+    text = outcome.stdout.rstrip()
+    if state.staged is None or not text:
+        return state
+    encoded = text[: -len(_LOCKED)] if text.endswith(_LOCKED) else text
+    try:
+        record = parse_staged_record(base64.b64decode(encoded))
+    except binascii.Error as error:
+        raise StagedRecordNotUnderstood(f"/run/ostree/staged-deployment could not be read: {error}") from error
+    locked = state.staged.download_only or record.locked or text.endswith(_LOCKED)
+    state = replace(state, staged=replace(state.staged, download_only=locked))
+    if state.next_slot is Slot.STAGED:
+        return replace(state, kargs_next=record.kargs)
+    return replace(state, kargs_next=None if state.reboot_required else state.kargs_booted)
 
 
 def _parse_identity(outcome: Outcome) -> tuple[str | None, tuple[str, ...] | None]:

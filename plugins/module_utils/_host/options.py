@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.kargs_plan import Backend
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.kargs_wish import InvalidWish, KargsWish
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.reboot_plan import (
     Inhibitors,
     RebootPolicy,
@@ -67,6 +69,18 @@ HOST_FILES_SPEC: dict[str, Any] = {
 }
 
 
+KARGS_SPEC: dict[str, Any] = {
+    **BUSY_SPEC,
+    "present": {"type": "list", "elements": "str", "default": []},
+    "absent": {"type": "list", "elements": "str", "default": []},
+    "exact": {"type": "dict", "default": {}},
+    "owner": {"type": "str"},
+    "exclusive": {"type": "bool", "default": False},
+    "backend": {"type": "str", "choices": [b.value for b in Backend], "default": Backend.AUTO.value},
+    "stage_timeout": {"type": "int", "default": 600},
+}
+
+
 def require_deadlines(params: dict[str, Any]) -> None:
     """Raises InvalidOption unless every deadline among the options leaves at least a second."""
     for name, value in params.items():
@@ -91,3 +105,11 @@ def rollback_request(params: dict[str, Any]) -> RollbackRequest:
         expected_checksum=params["expected_checksum"] or None,
         staged=StagedPolicy(params["staged"]),
     )
+
+
+def kargs_wish(params: dict[str, Any]) -> KargsWish:
+    """The wanted kernel arguments from a module's options. Raises InvalidOption."""
+    try:
+        return KargsWish.of(**{name: params[name] for name in ("present", "absent", "exact", "owner", "exclusive")})
+    except InvalidWish as failure:
+        raise InvalidOption(str(failure)) from None

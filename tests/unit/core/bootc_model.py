@@ -29,9 +29,9 @@ def run(state: HostState, argv: tuple[str, ...], registry: Mapping[ImageReferenc
         return switch(state, ImageReference.parse(argv[-1]), signature, registry)
     if argv == ("bootc", "upgrade"):
         return upgrade(state, registry)
-    if argv == ("bootc", "upgrade", "--from-downloaded"):
+    if argv[:3] == ("ostree", "admin", "lock-finalization"):
         assert state.staged is not None
-        return replace(state, staged=replace(state.staged, download_only=False))
+        return replace(state, staged=replace(state.staged, download_only="--unlock" not in argv))
     if argv == ("bootc", "rollback"):
         assert state.rollback is not None
         return replace(state, staged=None, rollback_queued=not state.rollback_queued)

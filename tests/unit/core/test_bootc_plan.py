@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import bootc_model
 import pytest
-from ansible_collections.imagemode.nodes.plugins.module_utils._core.bootc_plan import plan_bootc_switch
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.bootc_plan import BootcTool
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.desired_image import (
     DesiredImage,
     LocalChangesPolicy,
@@ -27,7 +27,8 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._core.image_refere
     Signature,
     SignatureKind,
 )
-from ansible_collections.imagemode.nodes.plugins.module_utils._core.plan import Refusal
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.plan import Plan, Refusal
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.staging_plan import plan_staging
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
@@ -50,6 +51,10 @@ def host(**fields: object) -> HostState:
 
 def want(text: str = f"{NAME}:v1", *digests: str, **fields: object) -> DesiredImage:
     return replace(DesiredImage(ImageReference.parse(text), frozenset(digests)), **fields)  # type: ignore[arg-type]
+
+
+def plan_bootc_switch(state: HostState, desired: DesiredImage) -> Plan:
+    return plan_staging(BootcTool(), state, desired)
 
 
 LAYERED = LocalChanges(packages=("htop",))
@@ -94,7 +99,7 @@ SITUATIONS = {
     "downloaded, not staged": (
         host(staged=replace(STAGED_V2, download_only=True)),
         want(f"{NAME}:v2", D2),
-        (("bootc", "upgrade", "--from-downloaded"),),
+        (("ostree", "admin", "lock-finalization", "--unlock"),),
     ),
     "something else is downloaded, wanted is booted": (host(staged=replace(STAGED_V2, download_only=True)), want(), ()),
     "a rollback is queued, wanted is booted": (
@@ -162,7 +167,6 @@ REFUSALS = {
         want(),
         "layered packages htop",
     ),
-    "staged kernel arguments": (host(staged=deployment(image(), serial=1)), want(f"{NAME}:v2"), "kernel arguments"),
     "a digest that cannot be reached": (
         host(booted=deployment(image(f"{NAME}@{D1}", D1))),
         want(f"{NAME}@{D1}", D2),
@@ -176,7 +180,7 @@ REFUSALS = {
     "an ostree remote asked for": (host(), want(signature_policy=SignaturePolicy.OSTREE_REMOTE), "ostree remote"),
     "a live system": (host(read_only=True), want(f"{NAME}:v2"), "read-only"),
     "composefs cannot discard": (
-        host(booted=deployment(image(), composefs=True), staged=STAGED_V2),
+        host(booted=deployment(image(), composefs=True), staged=replace(STAGED_V2, composefs=True)),
         want(),
         "composefs",
     ),

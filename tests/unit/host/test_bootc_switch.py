@@ -8,14 +8,16 @@ from typing import Any
 
 import pytest
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.desired_image import DesiredImage
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.host_state import Tool
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.image_reference import ImageReference
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.plan import Refusal
-from ansible_collections.imagemode.nodes.plugins.module_utils._host.bootc_switch import BootcSwitch
+from ansible_collections.imagemode.nodes.plugins.module_utils._host.image_staging import ImageStaging, StagingOptions
 from ansible_collections.imagemode.nodes.plugins.module_utils._host.failure import HostFailure
 from ansible_collections.imagemode.nodes.plugins.module_utils._host.observe import HostBusy, NotImageMode
 from node_on_disk import BOOTC, D1, D2, NAME, NodeOnDisk, entry
 
 STATUS = "bootc status --json"
+STAGED_COMMIT_1 = "[ \"$2\" != status ] || echo '  default commit-1111.0 (staged)'"
 
 
 @pytest.fixture
@@ -29,7 +31,9 @@ def node(tmp_path: Path) -> NodeOnDisk:
 def switch(node: NodeOnDisk, tag: str, *digests: str, check: bool = False, **fields: Any) -> dict[str, Any]:
     desired = DesiredImage(ImageReference.parse(f"{NAME}:{tag}"), frozenset(digests))
     arguments = {"busy_timeout": 30, "stage_timeout": 30, **fields}
-    return BootcSwitch(runner=node, desired=desired, **arguments).run(check_mode=check)
+    notify = arguments.pop("notify", lambda _sentence: None)
+    options = StagingOptions(Tool.BOOTC, desired, **arguments)
+    return ImageStaging(node, options, notify).run(check_mode=check)
 
 
 def test_nothing_to_do_costs_one_tool_and_one_round_trip(node: NodeOnDisk) -> None:
@@ -82,7 +86,7 @@ def test_success_without_a_staged_deployment_is_not_believed(node: NodeOnDisk) -
 
 def test_an_unexpected_digest_is_not_left_staged(node: NodeOnDisk) -> None:
     node.later(entry(), entry("v2", D1))
-    node.tool("ostree", "exit 0")
+    node.tool("ostree", STAGED_COMMIT_1)
     with pytest.raises(HostFailure, match="discarded again") as failure:
         switch(node, "v2", D2)
     assert node.journal[-1] == "ostree admin undeploy 0"
