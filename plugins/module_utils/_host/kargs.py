@@ -196,8 +196,10 @@ class Kargs:
             return self._result(found, state, view, following, changed=not following.same_as(found.current))
         moved = not following.same_as(found.current)
         if failed is None:
-            message = f"{_joined(found.commands)} reported success, but the next boot's arguments are not as wished. "
-                f"They are: {following.text()}"
+            message = (
+                f"{_joined(found.commands)} reported success, but the next boot's arguments are not as wished. They are: "
+                f"{following.text()}"
+            )
         elif failed.timed_out:
             message = (
                 f"`{' '.join(failed.argv)}` was stopped after {self.stage_timeout} s (stage_timeout). Kernel arguments are staged "
@@ -230,9 +232,7 @@ class Kargs:
             "changed": changed,
             "msg": _message(found, following, changed, reboot),
             "before": self._described(found.view, found.current, image_before, found.owned),
-            "after": self._described(
-                view, following, image_after, self._owned_after(found, state, view, predicted)
-            ),
+            "after": self._described(view, following, image_after, self._owned_after(found, state, view, predicted)),
             "reboot_required": reboot,
             "backend": found.backend.value,
             "commands": [list(argv) for argv in found.commands],
