@@ -17,7 +17,7 @@ from typing import Any
 from lab import faults, trees
 from lab.journal import Journal
 from lab.registry_access import Access, basic
-from lab.simulators import etc_merge, layering, power, sysroot
+from lab.simulators import etc_merge, layering, power, soft_reboot, sysroot
 from lab.simulators.host import Host, write_json
 from lab.simulators.image_reference import ImageSpec, RegistryReference
 from lab.simulators.state import Deployment, State
@@ -27,7 +27,7 @@ DEFAULT_KARGS = ("root=LABEL=root", "rw", "console=ttyS0")
 GO_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "ppc64le": "ppc64le", "s390x": "s390x"}
 ORIGINS = ("container", "ostree", "none")
 TOOLS = ("bootc", "rpm-ostree", "ostree")
-SYSTEM_TOOLS = ("systemctl", "systemd-run", "reboot", "shutdown", "poweroff")
+SYSTEM_TOOLS = ("systemctl", "systemd-inhibit", "systemd-run", "reboot", "shutdown", "poweroff")
 REFSPEC = "lab:labos/stable/base"
 VAR_DIRECTORIES = ("home", "lib", "log", "mnt", "opt", "roothome", "spool", "srv", "tmp", "usrlocal", "usrlocal/bin")
 
@@ -73,12 +73,14 @@ class Node:
         stateroot: str = "default",
         kargs: Sequence[str] = DEFAULT_KARGS,
         credentials: tuple[str, str] | None = None,
+        composefs: bool = False,
     ) -> Node:
         """Install ``image`` (a registry reference) on a new node and boot it, like a fresh `bootc install`.
 
         ``origin``: ``container`` follows the image; ``ostree`` is deployed from a plain ostree ref with the image's
         content; ``none`` is a host without ostree. ``arch`` is an OCI name such as amd64. ``credentials`` are the
-        installer's (user name, password): the node gets none. A tool of version None is missing on the node.
+        installer's (user name, password): the node gets none. A tool of version None is missing on the node. Only with ``composefs``,
+        the root being one, can ostree prepare a soft reboot.
         Raises FileExistsError, ValueError, PullError.
         """
         if origin not in ORIGINS:
@@ -95,6 +97,7 @@ class Node:
             "latency": latency,
             "boot_seconds": boot_seconds,
             "origin": origin,
+            "composefs": composefs,
             "faults": {},
         }
         write_json(str(directory / "node.json"), settings)
@@ -245,7 +248,7 @@ class Node:
     def mounts(self) -> Mounts:
         """The parts of the running node's file system. Changes with every boot into another deployment."""
         host = self._host()
-        booted = host.booted
+        booted = soft_reboot.root_of(host)
         directory = self.directory
         shims = directory / "shims"
         tools = [tool for tool in TOOLS if host.node["versions"].get(tool)]

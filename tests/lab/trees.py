@@ -16,7 +16,14 @@ OPAQUE = ".wh..wh..opq"
 # Files that exist in every tree so that a node's own tools can be mounted over them.
 PLACEHOLDERS = (
     *("usr/bin/bootc", "usr/bin/rpm-ostree", "usr/bin/ostree"),
-    *("usr/bin/systemctl", "usr/bin/systemd-run", "usr/bin/reboot", "usr/bin/shutdown", "usr/bin/poweroff"),
+    *(
+        "usr/bin/systemctl",
+        "usr/bin/systemd-inhibit",
+        "usr/bin/systemd-run",
+        "usr/bin/reboot",
+        "usr/bin/shutdown",
+        "usr/bin/poweroff",
+    ),
 )
 # What a placeholder does on a node that lacks the tool: a shell that finds a file without execute permission would say
 # `Permission denied` and 126 instead.

@@ -296,6 +296,9 @@ class Bootc:
         if undo:
             print("notice: Reverting queued rollback state")
         print(f"Next boot: {'current' if undo else 'rollback'} deployment")
+        if options.value("--soft-reboot") and bootc_status.soft_reboot_capable(self.host, first):
+            print("Rollback deployment is soft-reboot capable, preparing for soft-reboot...", flush=True)
+            self._prepare_soft_reboot(first, f"{prefix}Handling soft reboot: Soft reboot rollback deployment: ")
         if options.has("--apply"):
             self._reboot(lock)
         return 0
@@ -432,21 +435,29 @@ class Bootc:
         if soft and staged is not None:
             if bootc_status.soft_reboot_capable(self.host, staged):
                 print("Staged deployment is soft-reboot capable, preparing for soft-reboot...", flush=True)
-                sys.stderr.write("error: soft reboot not supported without composefs\n")
-                raise BootcError(
-                    f"{prefix}Handling soft reboot: Soft reboot staged deployment: Preparing soft reboot: Failed to "
-                    "prepare soft-reboot: Preparing /run/nextroot for a soft-reboot: Child process exited with code 1"
-                )
-            if soft == "required":
+                self._prepare_soft_reboot(staged, f"{prefix}Handling soft reboot: Soft reboot staged deployment: ")
+            elif soft == "required":
                 raise BootcError(f"{prefix}Handling soft reboot: {NO_SOFT_REBOOT}")
         if options.has("--apply"):
             self._reboot(lock)
+
+    def _prepare_soft_reboot(self, deployment: Deployment, prefix: str) -> None:
+        from lab.simulators import soft_reboot
+
+        try:
+            soft_reboot.prepare(self.host, deployment)
+        except soft_reboot.NotPrepared as error:
+            sys.stderr.write(f"error: {error}\n")
+            raise BootcError(
+                f"{prefix}Preparing soft reboot: Failed to prepare soft-reboot: Preparing /run/nextroot for a soft-reboot: "
+                "Child process exited with code 1"
+            ) from error
 
     def _reboot(self, lock: int) -> None:
         """`systemctl reboot`, then sleep until it kills us, still holding the lock: --apply never exits 0."""
         from lab.simulators import systemd
 
-        if systemd.Systemd(self.host).request("reboot") != 0:
+        if systemd.Systemd(self.host).reboot() != 0:
             raise BootcError("Rebooting: Initiating reboot: Subprocess failed: ExitStatus(unix_wait_status(256))")
         sys.stdout.flush()
         while lock >= 0:

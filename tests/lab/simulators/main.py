@@ -52,7 +52,14 @@ def run(host: Host, tool: str, argv: list[str]) -> int:
         return Systemd(host).systemctl(argv)
     if tool == "shutdown":
         return Systemd(host).shutdown(argv)
-    if tool in ("reboot", "poweroff"):
+    if tool == "systemd-inhibit":
+        from lab.simulators.soft_reboot import list_inhibitors
+
+        list_inhibitors(host)
+        return 0
+    if tool == "reboot":
+        return Systemd(host).reboot(force=bool({"-f", "--force"} & set(argv)))
+    if tool == "poweroff":
         return Systemd(host).request(tool, force=bool({"-f", "--force"} & set(argv)))
     sys.stderr.write(f"{tool}: the lab does not simulate this\n")
     return COMMAND_NOT_FOUND

@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import sys
 
-from lab.simulators import boot_entries, sysroot, sysroot_lock
+from lab.simulators import boot_entries, soft_reboot, sysroot, sysroot_lock
 from lab.simulators.host import Host
 from lab.simulators.state import Deployment
 
@@ -36,6 +36,8 @@ def run(host: Host, argv: list[str]) -> int:
             _undeploy(host, int(argv[2]))
         elif argv[:2] == ["admin", "pin"]:
             _pin(host, argv[2:])
+        elif argv[:2] == ["admin", "prepare-soft-reboot"]:
+            soft_reboot.admin(host, argv[2:])
         elif argv[:2] == ["admin", "unlock"]:
             return unlock(host, transient="--transient" in argv)
         elif argv[:3] == ["admin", "kargs", "edit-in-place"]:
@@ -46,7 +48,7 @@ def run(host: Host, argv: list[str]) -> int:
             _config_diff(host)
         else:
             raise OstreeError(f"the lab does not simulate `ostree {' '.join(argv)}`")
-    except (OstreeError, sysroot.SysrootError) as error:
+    except (OstreeError, sysroot.SysrootError, soft_reboot.NotPrepared) as error:
         sys.stdout.flush()
         sys.stderr.write(f"error: {error}\n")
         return 1
@@ -60,7 +62,8 @@ def status(host: Host) -> str:
     order = [one.id for one in host.state.deployments]
     for one in sysroot.all_deployments(host):
         mark = "*" if one.id == booted else " "
-        lines.append(f"{mark} {one.osname} {one.checksum}.{one.serial}{_role(one, staged, order, booted)}")
+        soft = " (soft-reboot)" if one.id == soft_reboot.prepared(host) else ""
+        lines.append(f"{mark} {one.osname} {one.checksum}.{one.serial}{_role(one, staged, order, booted)}{soft}")
         lines += _details(host, one, one.id == booted)
     return "\n".join(lines) + "\n"
 

@@ -53,7 +53,7 @@ def advance(host: Host) -> None:
 
 
 def request(host: Host, kind: str) -> None:
-    """Begin an orderly shutdown (``reboot`` or ``poweroff``) and return while it begins, as systemctl does."""
+    """Begin an orderly shutdown (``reboot``, ``soft-reboot`` or ``poweroff``) and return while it begins, as systemctl does."""
     with _Exclusive(host):
         power = read(host)
         if power["state"] != "up":
@@ -122,16 +122,25 @@ def _go_down(host: Host, power: dict[str, Any]) -> None:
     before = host.booted.id if host.is_ostree else None
     finalized, lost = _finalize(host) if host.is_ostree else (None, None)
     _end_processes(host, signal.SIGKILL)
+    root = None
+    if power["kind"] == "soft-reboot":
+        from lab.simulators import soft_reboot
+
+        root = soft_reboot.prepared(host)
     state = host.state
     noted = lost is not None and lost not in (LOCKED, LOCK_KEPT)  # what ends ostree from outside leaves no note
     state.finalize_failure = f"Finalizing deployment: During /etc merge: {lost}" if noted else None
-    if power["kind"] == "reboot" and before is not None and host.fire("boots-old-deployment"):
+    if power["kind"] == "soft-reboot":
+        pass  # the kernel stays, and with it whatever root no other was prepared for
+    elif power["kind"] == "reboot" and before is not None and host.fire("boots-old-deployment"):
         state.booted = before
     else:
         state.booted = state.deployments[0].id
     host.save()
     host.journal.append("shutdown", kind=power["kind"], finalized=finalized, lost=lost)
-    comes_back = power["kind"] == "reboot" and not host.fire("boot-hangs")
+    comes_back = power["kind"] != "poweroff" and not host.fire("boot-hangs")
+    if power["kind"] == "soft-reboot" and comes_back:
+        soft_reboot.begin_userspace(host, root)
     _write_off(host, time.time() + host.node["boot_seconds"] if comes_back else None)
 
 
@@ -180,6 +189,10 @@ def _come_up(host: Host, *, at: float) -> None:
     import shutil
     import uuid
 
+    power = read(host)
+    if power["kind"] == "soft-reboot" and power["up_at"] is not None:
+        _come_up_softly(host, power, at=at)
+        return
     for directory in ("run", "transient", "tmp"):
         shutil.rmtree(host.path(directory), ignore_errors=True)
         os.makedirs(host.path(directory))
@@ -197,10 +210,17 @@ def _come_up(host: Host, *, at: float) -> None:
     fields: dict[str, Any] = {"boot_id": boot_id}
     if host.is_ostree:
         os.makedirs(host.path("run", "ostree"), exist_ok=True)
-        _write_text(host.path("run", "ostree-booted"), "")
+        _write_text(host.path("run", "ostree-booted"), "composefs" if host.node.get("composefs") else "")
         fields |= {"deployment": host.booted.id, "digest": host.commit(host.booted).get("manifest_digest")}
     write_json(host.path("power.json"), {"state": "up", "kind": None, "stop_at": None, "up_at": None, "booted_at": at})
     host.journal.append("boot", t=at, **fields)
+
+
+def _come_up_softly(host: Host, power: dict[str, Any], *, at: float) -> None:
+    """Userspace is new; the kernel, its boot id, its command line and /run are not."""
+    up = {"state": "up", "kind": None, "stop_at": None, "up_at": None, "booted_at": at, "root": power.get("root")}
+    write_json(host.path("power.json"), up)
+    host.journal.append("soft-boot", t=at, deployment=power.get("root"))
 
 
 def _command_line(host: Host) -> str:

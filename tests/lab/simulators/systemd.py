@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from lab.simulators import power
@@ -49,16 +50,35 @@ class Systemd:
             return 0
         verb, names = (words[0], words[1:]) if words else ("list-units", [])
         force = bool(options & {"-i", "--ignore-inhibitors", "-f", "--force", "-ff", "--check-inhibitors=no"})
-        if verb in ("reboot", "poweroff", "halt"):
-            return self.request("reboot" if verb == "reboot" else "poweroff", force=force)
-        if verb == "soft-reboot":
-            sys.stderr.write("Call to SoftReboot failed: the lab does not simulate soft reboots\n")
-            return 1
+        if verb == "reboot":
+            return self.reboot(force=force)
+        if verb in ("soft-reboot", "poweroff", "halt"):
+            return self.request("soft-reboot" if verb == "soft-reboot" else "poweroff", force=force)
+        if verb == "show" and not names and "SoftRebootsCount" in (values.get("--property") or ()):
+            return self._show_count(value_only="--value" in options)
         if verb == "is-system-running":
             return self._is_system_running()
         from lab.simulators.units import Units
 
         return Units(self.host).run(verb, names, options, values)
+
+    def reboot(self, *, force: bool = False, scheduled: bool = False) -> int:
+        """What is called a reboot is a soft one where a root is prepared (recorded, systemd 262).
+
+        Not so with the variable, nor when it was scheduled for some time, be it at once: `shutdown -r 0`.
+        """
+        from lab.simulators import soft_reboot
+
+        skips = os.environ.get(soft_reboot.SKIP_AUTO) in ("1", "true", "yes")
+        softly = soft_reboot.prepared(self.host) is not None and not (skips or scheduled)
+        return self.request("soft-reboot" if softly else "reboot", force=force)
+
+    def _show_count(self, *, value_only: bool) -> int:
+        from lab.simulators import soft_reboot
+
+        number = soft_reboot.count(self.host)
+        print(number if value_only else f"SoftRebootsCount={number}")
+        return 0
 
     def _is_system_running(self) -> int:
         state = "running" if power.read(self.host)["state"] == "up" else "stopping"
@@ -73,7 +93,9 @@ class Systemd:
         if times and times[0] not in ("now", "+0", "0"):
             sys.stderr.write(f"the lab's shutdown knows only `now`, not {times[0]}\n")
             return 1
-        return self.request("reboot" if {"-r", "--reboot"} & set(argv) else "poweroff")
+        if not {"-r", "--reboot"} & set(argv):
+            return self.request("poweroff")
+        return self.reboot(scheduled=bool(times) and times[0] != "now")
 
 
 def _parse(argv: list[str]) -> tuple[list[str], set[str], dict[str, list[str]]]:
