@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The module entry, with Python on the node, held to the connection path: one table, the same results field by field.
+
+Each situation is made twice. On one node the action plugin acts over the connection, on the other the module runs on the
+node itself; both first in check mode, then for real.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from journal import tools
+from lab import images
+from lab.fixtures import MakeNode, RunPlaybook
+from lab.inventory import CHECKOUT
+from lab.playbook_run import PlaybookRun
+from lab.registry import Registry
+
+BOOTC = {"bootc": "1.16.9", "rpm-ostree": None}
+OLD_BOOTC = {"bootc": "1.1.6", "rpm-ostree": None}
+BOTH = {"bootc": "1.16.9", "rpm-ostree": "2026.2"}
+RPM_OSTREE = {"bootc": None, "rpm-ostree": "2026.2"}
+NEITHER = {"bootc": None, "rpm-ostree": None}
+
+BASE, BASE_DIGEST = "{base}", "{base_digest}"
+NEXT, NEXT_DIGEST = "{next}", "{next_digest}"
+NO_DIGEST = "sha256:" + "0" * 64
+
+# What Ansible adds to a result, not the module, and what no two hosts share.
+ANSIBLES_OWN = {"node", "task", "event", "invocation", "exception", "ansible_facts", "deprecations", "warnings"}
+OF_THE_HOST = {"boot_id", "boot_id_before", "boot_id_after"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Situation:
+    """One row. `first`: a module and its options that prepare the node; `faults`: what is broken on it before the task."""
+
+    module: str
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    versions: Mapping[str, str | None] = dataclasses.field(default_factory=lambda: BOOTC)
+    origin: str = "container"
+    first: tuple[str, Mapping[str, Any]] | None = None
+    faults: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+    fails: str | None = None
+    changes: bool = False
+
+
+STAGED = ("bootc_switch", {"image": NEXT})
+
+SITUATIONS = {
+    "info, bootc": Situation("image_mode_info"),
+    "info, old bootc": Situation("image_mode_info", versions=OLD_BOOTC),
+    "info, both tools": Situation("image_mode_info", versions=BOTH),
+    "info, rpm-ostree": Situation("image_mode_info", versions=RPM_OSTREE),
+    "info, an ostree branch": Situation("image_mode_info", versions=BOTH, origin="ostree"),
+    "info, no image mode": Situation("image_mode_info", versions=NEITHER),
+    "info, something staged": Situation("image_mode_info", versions=BOTH, first=STAGED),
+    "info, locked": Situation(
+        "image_mode_info", {"busy_timeout": 2}, faults={"lock-held": {"seconds": 60}}, fails="held the system lock"
+    ),
+    "info, deadline": Situation("image_mode_info", {"busy_timeout": 0}, fails="busy_timeout is 0"),
+    "switch": Situation("bootc_switch", {"image": NEXT, "expected_digests": [NEXT_DIGEST]}, changes=True),
+    "switch, old bootc": Situation("bootc_switch", {"image": NEXT}, versions=OLD_BOOTC, changes=True),
+    "switch, already booted": Situation("bootc_switch", {"image": BASE, "expected_digests": [BASE_DIGEST]}),
+    "switch, already staged": Situation("bootc_switch", {"image": NEXT}, first=STAGED),
+    "switch, back": Situation("bootc_switch", {"image": BASE}, first=STAGED, changes=True),
+    "switch, wrong digest": Situation(
+        "bootc_switch", {"image": "{tag}", "expected_digests": [NO_DIGEST]}, fails="discarded again", changes=True
+    ),
+    "switch, no such image": Situation(
+        "bootc_switch", {"image": "{tag}-typo"}, fails="Nothing on the node was changed"
+    ),
+    "switch, no reference": Situation("bootc_switch", {"image": "OS:v2"}, fails="is not an image reference"),
+    "switch, layered packages": Situation(
+        "bootc_switch",
+        {"image": NEXT},
+        versions=BOTH,
+        faults={"layered-packages": {"packages": ["htop"]}},
+        fails="layered packages htop",
+    ),
+    "switch, full disk": Situation("bootc_switch", {"image": NEXT}, faults={"disk-full": {}}, fails="disk is too full"),
+    "switch, no bootc": Situation("bootc_switch", {"image": NEXT}, versions=RPM_OSTREE, fails="no bootc on its PATH"),
+}
+
+
+@pytest.fixture(scope="module")
+def words(registry: Registry, base_image: str) -> dict[str, str]:
+    """What the table's placeholders stand for."""
+    following = images.build_base(registry.address, tag="entries", version="2.0-entries")
+    return {
+        "base": base_image,
+        "base_digest": base_image.partition("@")[2],
+        "next": following,
+        "next_digest": following.partition("@")[2],
+        "tag": f"{following.partition('@')[0]}:entries",
+    }
+
+
+def filled(value: Any, words: Mapping[str, str]) -> Any:
+    if isinstance(value, str):
+        return value.format_map(words)
+    if isinstance(value, list):
+        return [filled(item, words) for item in value]
+    return {key: filled(item, words) for key, item in value.items()} if isinstance(value, Mapping) else value
+
+
+def plays(situation: Situation, words: Mapping[str, str], *, prepare: bool) -> list[dict[str, Any]]:
+    if prepare:
+        assert situation.first is not None
+        module, options = situation.first
+        return [
+            {
+                "hosts": "workers",
+                "gather_facts": False,
+                "tasks": [{f"imagemode.nodes.{module}": filled(options, words)}],
+            }
+        ]
+    name, options = f"imagemode.nodes.{situation.module}", filled(situation.options, words)
+    entries = {"n1": {name: options}, "n2": {"module_entry": {"module": name, "options": options}}}
+    return [
+        {
+            "hosts": host,
+            "gather_facts": False,
+            "tasks": [
+                {"name": "check", **task, "check_mode": True, "diff": True, "ignore_errors": True},
+                {"name": "real", **task, "diff": True, "ignore_errors": True},
+            ],
+        }
+        for host, task in entries.items()
+    ]
+
+
+def comparable(value: Any) -> Any:
+    """A result without what no two hosts and no two ways can share."""
+    if isinstance(value, dict):
+        return {
+            key: "of the host" if key in OF_THE_HOST and item else comparable(item)
+            for key, item in value.items()
+            if not key.startswith("_ansible") and key not in ANSIBLES_OWN
+        }
+    return [comparable(item) for item in value] if isinstance(value, list) else value
+
+
+def warnings(result: Mapping[str, Any]) -> list[str]:
+    return [text for text in result.get("warnings", []) if "interpreter" not in text]
+
+
+def succeeded(run: PlaybookRun) -> PlaybookRun:
+    assert run.rc == 0, run.stdout
+    assert "Traceback" not in run.stdout
+    return run
+
+
+@pytest.mark.parametrize("name", SITUATIONS)
+def test_both_ways_tell_the_same(
+    name: str, make_node: MakeNode, run_playbook: RunPlaybook, words: dict[str, str]
+) -> None:
+    situation = SITUATIONS[name]
+    nodes = [
+        make_node(host, python=True, versions=situation.versions, origin=situation.origin) for host in ("n1", "n2")
+    ]
+    if situation.first:
+        succeeded(run_playbook(plays(situation, words, prepare=True)))
+    for node in nodes:
+        for fault, parameters in situation.faults.items():
+            node.inject(fault, **parameters)
+    before = [len(tools(node)) for node in nodes]
+    entry = {"ANSIBLE_ACTION_PLUGINS": str(Path(__file__).parent / "module_entry")}
+    run = succeeded(run_playbook(plays(situation, words, prepare=False), environment=entry))
+    for mode in ("check", "real"):
+        connection, module = run.result(mode, "n1"), run.result(mode, "n2")
+        assert comparable(module) == comparable(connection)
+        assert warnings(module) == warnings(connection)
+        failed = connection["event"] == "runner_on_failed"
+        if mode == "real":  # some failures only the pull can tell
+            assert failed == (situation.fails is not None), connection
+            assert connection["changed"] == situation.changes
+        if failed:
+            assert situation.fails is not None
+            assert situation.fails in connection["msg"]
+    ran = [tools(node)[start:] for node, start in zip(nodes, before, strict=True)]
+    assert ran[0] == ran[1], "both ways ask the same questions and give the same orders"
+
+
+def test_async_is_the_module_entry(make_node: MakeNode, run_playbook: RunPlaybook, words: dict[str, str]) -> None:
+    for host in ("n1", "n2"):
+        make_node(host, python=True, versions=BOOTC)
+    stage = {"imagemode.nodes.bootc_switch": filled({"image": NEXT, "expected_digests": [NEXT_DIGEST]}, words)}
+    run = succeeded(
+        run_playbook(
+            [
+                {"hosts": "n1", "gather_facts": False, "tasks": [{"name": "stage", **stage}]},
+                {"hosts": "n2", "gather_facts": False, "tasks": [{"name": "stage", **stage, "async": 60, "poll": 1}]},
+            ]
+        )
+    )
+    connection, module = run.result("stage", "n1"), run.results("stage", "n2")[-1]
+    ran_by_itself = {
+        "ansible_job_id",
+        "finished",
+        "started",
+        "results_file",
+        "stdout",
+        "stderr",
+        "stdout_lines",
+        "stderr_lines",
+    }
+    kept = {key: value for key, value in module.items() if key not in ran_by_itself}
+    assert comparable(kept) == comparable(connection)
+
+
+def test_the_table_names_modules_that_exist() -> None:
+    for situation in SITUATIONS.values():
+        assert (CHECKOUT / "plugins" / "modules" / f"{situation.module}.py").exists()
