@@ -115,7 +115,6 @@ class _Run:
     before: tuple[Outcome, ...] = ()
     adopted: bool = False
     superseded: bool = False
-    known_to_run: bool = False
 
 
 @dataclass
@@ -138,6 +137,7 @@ class LongWork:
         that was. Raises NodeUnreachable when the node stays away (the unit goes on, and the next run finds it), LongWorkFailed,
         ShellFailed.
         """
+        self._last = ""
         run = _Run(work, tuple(replace(step, always=False) for step in after), "", self.clock())
         first: tuple[Step, ...] = tuple(before)
         stop: tuple[Step, ...] = ()
@@ -192,7 +192,6 @@ class LongWork:
                 return self._harvest(run, watch, tuple(after))
             if watch.rc not in (unit_script.STILL_RUNNING, None) and not watch.timed_out:
                 raise LongWorkFailed(f"{run.work.unit} could not be watched on this node: {watch.stderr.strip()}")
-            run.known_to_run = True
             if self._left(run) <= 0:
                 return self._stop_late(run)
             self._tell(run, watch.stdout)
