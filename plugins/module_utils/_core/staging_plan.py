@@ -123,18 +123,19 @@ def _return_to_booted(tool: StagingTool, state: HostState, booted: Deployment, d
     """
     staged = state.staged
     commands = []
-    after = state
-    if staged is not None and not staged.download_only:
+    warnings = []
+    # No tool takes a rollback back beside a staged deployment, even a locked one: rpm-ostree refuses, bootc drops it.
+    if staged is not None and (state.rollback_queued or not staged.download_only):
         _refuse_to_lose_local_changes(desired, staged, "staged")
         commands.append(_discard(staged, f"The wanted image is booted, but {staged.describe()} is staged."))
-        after = replace(after, staged=None)
+        if staged.download_only:
+            warnings.append(f"discarded what was downloaded, to take back the queued rollback: {staged.describe()}")
     if state.rollback_queued:
         commands.append(tool.unqueue)
-        after = replace(after, rollback_queued=False)
+    after = replace(state, staged=None, rollback_queued=False)
     after = replace(after, kargs_next=state.kargs_booted)
-    return Plan(
-        state, after, tuple(commands), f"stays on the booted {booted.describe()}: discarded what was to boot next"
-    )
+    done = f"stays on the booted {booted.describe()}: discarded what was to boot next"
+    return Plan(state, after, tuple(commands), done, tuple(warnings))
 
 
 def _stage(tool: StagingTool, state: HostState, booted: Deployment, desired: Desired, signature: Signature) -> Plan:

@@ -178,8 +178,8 @@ class ImageStaging:
         command = f"`{' '.join(failed.argv)}`"
         if failed.timed_out:
             return (
-                f"{command} was stopped after {self.options.stage_timeout} s (stage_timeout): the registry stalls, or the link is too slow. "
-                "Pull the image by hand from the node to see which; raise stage_timeout if it only needs longer."
+                f"{command} was stopped after {self.options.stage_timeout} s (stage_timeout): the registry stalls, or the link is too "
+                "slow. Pull the image by hand from the node to see which; raise stage_timeout if it only needs longer."
             )
         return f"{command} failed with code {failed.rc}: {explain(failed.stderr)}"
 
