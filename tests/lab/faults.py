@@ -72,6 +72,25 @@ _ALL = (
         "them away again.",
         packages=("labtool",),
     ),
+    Fault(
+        "update-driver",
+        "An update driver such as Zincati is installed: it registers with rpm-ostree at every boot, and while its "
+        "`unit` is `active`, upgrade, rebase and deploy of everybody else are refused unless they bypass it. "
+        "`systemctl stop` of the unit holds until the next boot.",
+        driver="Zincati",
+        unit="zincati.service",
+        active=True,
+    ),
+    Fault(
+        "package-repository-down",
+        "The RPM repository does not answer: local changes cannot be assembled, so that an update or a rebase that "
+        "carries packages fails, unless the repository's metadata is cached.",
+    ),
+    Fault(
+        "packages-missing",
+        "The RPM repository has none of `packages` any more: `Packages not found` for whoever has them layered.",
+        packages=("labtool",),
+    ),
     Fault("unreachable", "No connection to the host succeeds; the host itself carries on."),
     Fault("connection-drops", "The connection is lost `seconds` after a command began.", seconds=1.0, times=1),
 )

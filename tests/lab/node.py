@@ -29,6 +29,12 @@ ORIGINS = ("container", "ostree", "none")
 TOOLS = ("bootc", "rpm-ostree", "ostree")
 SYSTEM_TOOLS = ("systemctl", "systemd-inhibit", "systemd-run", "reboot", "shutdown", "poweroff")
 REFSPEC = "lab:labos/stable/base"
+REPOSITORY: Mapping[str, Sequence[str]] = {
+    "labbase": ("1.0-1.noarch",),
+    "labtool": ("1.0-1.noarch", "1.1-1.noarch"),
+    "labextra": ("2.0-1.noarch",),
+    **dict.fromkeys(("htop", "strace", "tmux", "vim", "usbguard"), ("1.0-1.noarch",)),
+}
 VAR_DIRECTORIES = ("home", "lib", "log", "mnt", "opt", "roothome", "spool", "srv", "tmp", "usrlocal", "usrlocal/bin")
 
 
@@ -70,6 +76,8 @@ class Node:
         latency: float = 0.0,
         boot_seconds: float = 1.0,
         origin: str = "container",
+        refspec: str = REFSPEC,
+        repository: Mapping[str, Sequence[str]] = REPOSITORY,
         stateroot: str = "default",
         kargs: Sequence[str] = DEFAULT_KARGS,
         credentials: tuple[str, str] | None = None,
@@ -78,9 +86,10 @@ class Node:
         """Install ``image`` (a registry reference) on a new node and boot it, like a fresh `bootc install`.
 
         ``origin``: ``container`` follows the image; ``ostree`` is deployed from a plain ostree ref with the image's
-        content; ``none`` is a host without ostree. ``arch`` is an OCI name such as amd64. ``credentials`` are the
-        installer's (user name, password): the node gets none. A tool of version None is missing on the node. Only with ``composefs``,
-        the root being one, can ostree prepare a soft reboot.
+        content, ``refspec`` (``REMOTE:BRANCH``, see lab.simulators.ostree_remote); ``none`` is a host without ostree.
+        ``repository`` are the packages that it can install: name -> versions, the newest last. ``arch`` is an OCI name
+        such as amd64. ``credentials`` are the installer's (user name, password): the node gets none. A tool of version
+        None is missing on the node. Only with ``composefs``, the root being one, can ostree prepare a soft reboot.
         Raises FileExistsError, ValueError, PullError.
         """
         if origin not in ORIGINS:
@@ -97,6 +106,8 @@ class Node:
             "latency": latency,
             "boot_seconds": boot_seconds,
             "origin": origin,
+            "refspec": refspec,
+            "repository": {name: list(found) for name, found in repository.items()},
             "composefs": composefs,
             "faults": {},
         }
@@ -136,7 +147,7 @@ class Node:
         sysroot.check_kernel(str(tree))
         commit, deployment_origin = found.commit, {"container": spec.origin()}
         if host.node["origin"] == "ostree":
-            commit, deployment_origin = layering.plain_commit(host, found.commit), {"refspec": REFSPEC}
+            commit, deployment_origin = layering.plain_commit(host, found.commit), {"refspec": host.node["refspec"]}
         from lab.simulators.kernel_arguments import of_image
 
         arguments = [*kargs, *(of_image(str(tree), host.arch) or [])]

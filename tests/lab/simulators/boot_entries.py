@@ -99,21 +99,18 @@ def _link(target: str, place: str) -> None:
 
 
 def append_in_place(host: Host, arguments: list[str]) -> None:
-    """`ostree admin kargs edit-in-place`: every deployment, the staged one included, gets what it lacks.
+    """`ostree admin kargs edit-in-place`: every deployment, the staged one included, gets the keys that it lacks.
 
     No deployment is made, and the boot version stays (ostree 2026.4, ot-admin-kargs-builtin-edit-in-place.c).
     """
-    edits = kernel_arguments.Edits()
-    edits.append_if_missing = list(arguments)
     staged = host.staged
     if staged is not None:
-        staged.kargs, _changed = edits.apply(staged.kargs)
+        staged.kargs = kernel_arguments.with_keys(staged.kargs, arguments)
         host.update_staged(staged)
     entries = host.path("boot", "loader", "entries")
     for index, one in enumerate(host.state.deployments):
-        one.kargs, changed = edits.apply(one.kargs)
-        if changed:
-            _replace_options(os.path.join(entries, f"ostree-{len(host.state.deployments) - index}.conf"), one.kargs)
+        one.kargs = kernel_arguments.with_keys(one.kargs, arguments)
+        _replace_options(os.path.join(entries, f"ostree-{len(host.state.deployments) - index}.conf"), one.kargs)
     host.save()
 
 

@@ -10,6 +10,8 @@ _GRAMMAR = (
     r"(?::(?P<tag>[\w][\w.-]{0,127}))?(?:@(?P<digest>sha256:[0-9a-f]{64}))?"
 )
 
+TRANSPORTS = ("registry", "oci", "oci-archive", "docker-archive", "containers-storage", "dir")
+
 
 class InvalidReference(Exception):
     """The text is no image reference. ``str()`` is what containers/image says about it."""
@@ -81,10 +83,10 @@ class ImageSpec:
         """The spec behind an origin's string, in any of its spellings; None when it is not a container reference."""
         scheme, _separator, rest = text.partition(":")
         if scheme == "ostree-unverified-registry":
-            return cls(rest)
+            return cls(rest) if rest else None
         if scheme == "ostree-remote-registry":
             remote, _separator, image = rest.partition(":")
-            return cls(image, signature=f"ostreeRemote:{remote}")
+            return cls(image, signature=f"ostreeRemote:{remote}") if image else None
         signature: str | None = None
         if scheme == "ostree-remote-image":
             remote, _separator, rest = rest.partition(":")
@@ -94,6 +96,6 @@ class ImageSpec:
         elif scheme != "ostree-unverified-image":
             return None
         transport, _separator, image = rest.partition(":")
-        if transport == "docker" and image.startswith("//"):
-            return cls(image[2:], signature=signature)
-        return cls(image, transport, signature)
+        if transport == "docker":
+            transport, image = "registry", image[2:] if image.startswith("//") else ""
+        return cls(image, transport, signature) if image and transport in TRANSPORTS else None

@@ -63,8 +63,30 @@ def after_switch(booted: list[str], old: list[str] | None, new: list[str] | None
     return result
 
 
+def tokens(text: str) -> list[str]:
+    """A command line taken apart: blanks separate, but not between quotation marks, which stay (ostree 2026.4)."""
+    found, current, quoted = [], "", False
+    for character in text:
+        if character == " " and not quoted:
+            found.append(current)
+            current = ""
+            continue
+        quoted ^= character == '"'
+        current += character
+    return [token for token in (*found, current) if token]
+
+
+def with_keys(current: list[str], wanted: list[str]) -> list[str]:
+    """What ostree's own --append-if-missing makes: it looks at keys alone, whatever their values (ostree 2026.4)."""
+    result = list(current)
+    for text in wanted:
+        if text.split("=", 1)[0] not in {argument.split("=", 1)[0] for argument in result}:
+            result += tokens(text)
+    return result
+
+
 class Edits:
-    """What one `rpm-ostree kargs` call asks for."""
+    """What one `rpm-ostree kargs` call asks for. Each text may hold several arguments (ostree-kernel-args.c)."""
 
     def __init__(self) -> None:
         self.delete: list[str] = []
@@ -79,32 +101,38 @@ class Edits:
     def apply(self, current: list[str]) -> tuple[list[str], bool]:
         """The new arguments, and whether rpm-ostree counts them as changed. Raises KernelArgumentError."""
         result = list(current)
-        for argument in self.delete:
+        for argument in _all(self.delete):
             result.remove(_only_match(result, argument))
-        for argument in self.replace:
-            key, _separator, rest = argument.partition("=")
-            old, separator, new = rest.partition("=")
-            present = _only_match(result, f"{key}={old}" if separator else key)
-            result[result.index(present)] = f"{key}={new if separator else old}"
-        result += self.append
+        for argument in _all(self.replace):
+            key, has_value, rest = argument.partition("=")
+            old, has_new, new = rest.partition("=")
+            present = _only_match(result, f"{key}={old}" if has_new else key, replacing=not has_new)
+            value = new if has_new else old
+            result[result.index(present)] = f"{key}={value}" if has_value else key
+        result += _all(self.append)
         changed = bool(self.delete or self.replace or self.append)
-        for argument in self.append_if_missing:
-            if argument not in result:
-                result.append(argument)
+        for text in self.append_if_missing:
+            if text not in result:
+                result += tokens(text)
                 changed = True
-        for argument in self.delete_if_present:
-            if argument in result:
-                result.remove(argument)
+        for text in self.delete_if_present:
+            if text in current:
+                result.remove(_only_match(result, text))
                 changed = True
         return result, changed
 
 
-def _only_match(arguments: list[str], wanted: str) -> str:
+def _all(texts: list[str]) -> list[str]:
+    return [token for text in texts for token in tokens(text)]
+
+
+def _only_match(arguments: list[str], wanted: str, *, replacing: bool = False) -> str:
+    """The one present argument that is meant. ``replacing``: by its key alone, so there must be no second one."""
     key = wanted.split("=", 1)[0]
     same_key = [argument for argument in arguments if argument.split("=", 1)[0] == key]
     if not same_key:
         raise KernelArgumentError(f"No key '{key}' found")
-    if wanted in same_key:
+    if wanted in same_key and not (replacing and len(same_key) > 1):
         return wanted
     if "=" in wanted:
         raise KernelArgumentError(f"No karg '{wanted}' found")

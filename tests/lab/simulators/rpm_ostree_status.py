@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""`rpm-ostree status`, as rpm-ostree 2026.2 prints it for people and as JSON."""
+"""`rpm-ostree status --json`, as rpm-ostree 2026.2 and 2024.6 print it."""
 
 from __future__ import annotations
 
 import json
 
-from lab.simulators import sysroot, sysroot_lock
+from lab.simulators import layering, rpm_ostree_driver, sysroot, sysroot_lock
+from lab.simulators import package_repository as packages
 from lab.simulators.host import Host
 from lab.simulators.state import Deployment
 
@@ -36,12 +37,19 @@ def document(host: Host, *, booted_only: bool = False) -> dict[str, Any]:
     if running is not None:
         path = f"/org/projectatomic/rpmostree1/{host.state.stateroot}"
         transaction = [running["method"], running["sender"], path]
+    driver = rpm_ostree_driver.registered(host)
     return {
         "deployments": deployments,
         "transaction": transaction,
-        "cached-update": host.state.cached_update,
-        "update-driver": None,
+        "cached-update": cached_update(host),
+        "update-driver": {"driver-name": driver.name, "driver-sd-unit": driver.unit} if driver else None,
     }
+
+
+def cached_update(host: Host) -> dict[str, Any] | None:
+    """What the last check found, while it still speaks of the booted deployment."""
+    found = host.state.cached_update
+    return found if found and found["update-sha256"] == host.booted.checksum else None
 
 
 def _deployment(host: Host, one: Deployment) -> dict[str, Any]:
@@ -49,37 +57,22 @@ def _deployment(host: Host, one: Deployment) -> dict[str, Any]:
     metadata = host.commit(one)
     staged = host.staged
     is_staged = staged is not None and staged.id == one.id
-    requested = list(one.origin.get("packages", []))
     entry: dict[str, Any] = {
         "unlocked": host.state.unlocked if booted else "none",
-        "requested-local-packages": list(one.origin.get("local-packages", [])),
-        "base-commit-meta": _base_commit_meta(metadata),
-        "base-removals": [],
+        "base-commit-meta": _base_commit_meta(one, metadata),
         "pinned": one.pinned,
         "osname": one.osname,
-        "base-remote-replacements": {},
-        "regenerate-initramfs": bool(one.origin.get("regenerate-initramfs")),
         "checksum": one.checksum,
-        "requested-base-local-replacements": [],
         "id": one.id,
         "version": metadata["version"],
-        "requested-local-fileoverride-packages": [],
-        "requested-base-removals": [],
-        "requested-packages": requested,
         "serial": one.serial,
         "timestamp": metadata["timestamp"],
         "staged": is_staged,
         "booted": booted,
-        "packages": requested if one.base != one.checksum else [],
-        "base-local-replacements": [],
     }
-    if "refspec" in one.origin:
-        entry |= {"origin": one.origin["refspec"], "gpg-enabled": False}
-    else:
-        entry |= {
-            "container-image-reference": one.origin["container"],
-            "container-image-reference-digest": metadata["manifest_digest"],
-        }
+    entry |= _local_changes(host, one) | _source(host, one, metadata)
+    if host.version("rpm-ostree") < (2024, 7):
+        entry |= {"requested-modules": [], "requested-modules-enabled": [], "modules": []}
     if one.base != one.checksum:
         entry |= _layered(one, metadata)
     if booted and host.state.live_replaced:
@@ -88,16 +81,71 @@ def _deployment(host: Host, one: Deployment) -> dict[str, Any]:
         entry["finalization-locked"] = True  # the legacy file is what is looked at, whatever the real lock is
     if entry["version"] is None:
         del entry["version"]
-    return {key: entry[key] for key in KEYS if key in entry}
+    return {key: entry[key] for key in (*KEYS, *sorted(set(entry) - set(KEYS))) if key in entry}
 
 
-def _base_commit_meta(metadata: dict[str, Any]) -> dict[str, Any]:
+def _source(host: Host, one: Deployment, metadata: dict[str, Any]) -> dict[str, Any]:
+    """What the deployment follows, and what is known of newer commits of an ostree ref."""
+    if "container" in one.origin:
+        entry = {
+            "container-image-reference": one.origin["container"],
+            "container-image-reference-digest": metadata["manifest_digest"],
+        }
+        if one.origin.get("custom-url"):
+            entry["custom-origin"] = [one.origin["custom-url"], one.origin["custom-description"]]
+        return entry
+    entry = {"origin": one.origin["refspec"], "gpg-enabled": False}
+    newest = host.state.refs.get(one.origin["refspec"])
+    if newest is not None and newest != one.base and newest in host.state.commits:
+        commit = host.state.commits[newest]
+        entry |= {"pending-base-checksum": newest, "pending-base-timestamp": commit["timestamp"]}
+        if commit["version"] is not None:
+            entry["pending-base-version"] = commit["version"]
+    return entry
+
+
+def _local_changes(host: Host, one: Deployment) -> dict[str, Any]:
+    """What the origin asks for, and what of that is applied. Packages that the image has too are requested only."""
+    origin, in_image = one.origin, packages.of_image(host, one.base)
+    removed, replaced = origin.get("override-remove", []), origin.get("override-replace-local", [])
+    entry: dict[str, Any] = {
+        "requested-packages": list(origin.get("packages", [])),
+        "requested-local-packages": list(origin.get("local-packages", [])),
+        "requested-local-fileoverride-packages": [],
+        "requested-base-removals": list(removed),
+        "requested-base-local-replacements": list(replaced),
+        "packages": layering.active(host, one.base, origin) if one.base != one.checksum else [],
+        "base-removals": [_nevra(nevra) for nevra in in_image if packages.name_of(nevra) in removed],
+        "base-local-replacements": [
+            [_nevra(new), _nevra(old)]
+            for new in replaced
+            for old in in_image
+            if packages.name_of(old) == packages.name_of(new)
+        ],
+        "base-remote-replacements": {},
+        "regenerate-initramfs": bool(origin.get("regenerate-initramfs")),
+    }
+    for key in ("initramfs-args", "initramfs-etc"):
+        if origin.get(key):
+            entry[key] = list(origin[key])
+    if origin.get("cliwrap"):
+        entry["cliwrap"] = True
+    return entry
+
+
+def _nevra(nevra: str) -> list[Any]:
+    name, version, rest = nevra.rsplit("-", 2)
+    release, _separator, arch = rest.rpartition(".")
+    return [nevra, name, 0, version, release, arch]
+
+
+def _base_commit_meta(one: Deployment, metadata: dict[str, Any]) -> dict[str, Any]:
     if "manifest" not in metadata:
         return {
             "ostree.linux": "6.12.0-1.lab",
             "version": metadata["version"],
             "ostree.bootable": True,
-            "ostree.ref-binding": ["labos/stable/base"],
+            "ostree.ref-binding": [str(one.origin.get("refspec", "")).rpartition(":")[2]],
         }
     meta = {
         "ostree.manifest-digest": metadata["manifest_digest"],
@@ -143,43 +191,3 @@ def _pretty(value: Any, indent: str) -> str:
             return "[]"
         return "[\n" + ",\n".join(inner + _pretty(item, inner) for item in value) + f"\n{indent}]"
     return json.dumps(value, ensure_ascii=False)
-
-
-def for_people(host: Host, *, booted_only: bool = False) -> str:
-    running = sysroot_lock.running_transaction(host)
-    lines = ["State: busy" if running else "State: idle"]
-    if running:
-        lines.append(f"Transaction: {running['title']} ")
-        lines.append(f"  Initiator: client(id:cli dbus:{running['sender'].lstrip(':')} unit:sshd.service uid:0)")
-    if host.state.finalize_failure:
-        lines.append("Warning: failed to finalize previous deployment")
-        lines.append(f"         error: {host.state.finalize_failure}")
-        lines.append("         check `journalctl -b -1 -u ostree-finalize-staged.service`")
-    lines.append("BootedDeployment:" if booted_only else "Deployments:")
-    shown = [one for one in sysroot.all_deployments(host) if not booted_only or one.id == host.state.booted]
-    blocks = ["\n".join(_block(host, one)) for one in shown]
-    return "\n".join(lines) + "\n" + "\n\n".join(blocks) + "\n"
-
-
-def _block(host: Host, one: Deployment) -> list[str]:
-    booted = one.id == host.state.booted
-    metadata = host.commit(one)
-    name = one.origin.get("refspec") or one.origin["container"]
-    rows: list[tuple[str, str]] = []
-    if "container" in one.origin:
-        rows.append(("Digest", metadata["manifest_digest"]))
-    rows.append(("Version", f"{metadata['version']} ({metadata['created']})"))
-    packages = one.origin.get("packages", [])
-    if "refspec" in one.origin:
-        rows.append(("Commit" if one.base == one.checksum else "BaseCommit", one.base))
-    if booted and host.state.live_replaced:
-        rows.append(("LiveCommit", host.state.live_replaced))
-    if packages and one.base != one.checksum and not booted:
-        rows.append(("Diff", f"{len(packages)} added"))
-    if packages:
-        rows.append(("LayeredPackages", " ".join(packages)))
-    if booted and host.state.unlocked != "none":
-        rows.append(("Unlocked", host.state.unlocked))
-    if one.pinned:
-        rows.append(("Pinned", "yes"))
-    return [f"{'●' if booted else ' '} {name}", *(f"{title.rjust(25)}: {value}" for title, value in rows)]

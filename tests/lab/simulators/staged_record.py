@@ -20,6 +20,11 @@ def as_bytes(locked: bool, kargs: Sequence[str], keys: Mapping[str, str]) -> byt
     return _array(entries, 8)
 
 
+def strings(values: Mapping[str, str]) -> bytes:
+    """An ``a{sv}`` of strings."""
+    return _array([_pair(_string(key), _string(value) + b"\0s", 8) for key, value in values.items()], 8)
+
+
 def _string(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape") + b"\0"
 

@@ -7,7 +7,10 @@ TYPE_CHECKING = False  # typing is slow to import, and every simulated command w
 if TYPE_CHECKING:
     from typing import Any
 
-LOCAL_CHANGES = ("packages", "local-packages", "overrides", "regenerate-initramfs", "cliwrap")
+LOCAL_CHANGES = (
+    *("packages", "local-packages", "override-remove", "override-replace-local"),
+    *("regenerate-initramfs", "initramfs-etc", "cliwrap"),
+)
 
 
 class Deployment:
@@ -71,7 +74,8 @@ class State:
 
     ``deployments``: boot order, without the staged one. ``booted``: id of the booted one. ``images``: name under which
     an image was pulled -> commit. ``commits``: commit -> its metadata (see ``pull.commit_of``). ``layers``: digests of
-    the layers in the repository. ``unlocked``: how /usr of the booted deployment is unlocked (gone after a reboot).
+    the layers in the repository. ``refs``: refspec -> the newest commit that was seen on it. ``unlocked``: how /usr
+    of the booted deployment is unlocked (gone after a reboot).
     """
 
     def __init__(self, document: dict[str, Any]) -> None:
@@ -81,6 +85,7 @@ class State:
         self.images: dict[str, str] = document["images"]
         self.commits: dict[str, dict[str, Any]] = document["commits"]
         self.layers: list[str] = document["layers"]
+        self.refs: dict[str, str] = document["refs"]
         self.bootversion: int = document["bootversion"]
         self.unlocked: str = document["unlocked"]
         self.live_replaced: str | None = document["live_replaced"]
@@ -97,6 +102,7 @@ class State:
                 "images": {},
                 "commits": {},
                 "layers": [],
+                "refs": {},
                 "bootversion": 0,
                 "unlocked": "none",
                 "live_replaced": None,

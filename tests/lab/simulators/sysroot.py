@@ -198,7 +198,7 @@ def prune(host: Host) -> Pruned:
     gone = [name for name in state.images if name not in named]
     for name in gone:
         del state.images[name]
-    used = {*state.images.values(), *(one.base for one in deployments)}
+    used = {*state.images.values(), *state.refs.values(), *(one.base for one in deployments)}
     state.commits = {checksum: commit for checksum, commit in state.commits.items() if checksum in used}
     needed = {layer["digest"] for commit in state.commits.values() for layer in commit["layers"]}
     unused = [known for known in state.layers if known not in needed]
