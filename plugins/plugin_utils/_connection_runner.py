@@ -21,14 +21,19 @@ class ConnectionRunner(Runner):
     def __init__(self, action: ActionBase) -> None:
         super().__init__()
         self._action = action
+        self._wants_terminal = False
 
     def _execute(self, script: str, limit: int | None) -> tuple[int, str, str]:
         connection = self._action._connection
         takes_stdin = connection.has_pipelining and (connection.become is None or connection.become.pipelining)
-        send = self._over_stdin if takes_stdin else self._over_file
         try:
             with bounded(limit):
-                return send(script)
+                if takes_stdin and not self._wants_terminal:
+                    answer = self._over_stdin(script)
+                    self._wants_terminal = _refused_without_terminal(*answer)
+                    if not self._wants_terminal:
+                        return answer
+                return self._over_file(script)
         except AnsibleConnectionFailure as failure:
             raise NodeUnreachable(f"The connection to the node failed: {failure.message}") from failure
         except NodeUnreachable:
@@ -64,6 +69,11 @@ class ConnectionRunner(Runner):
             self._action._remove_tmp_path(directory)
         stdout, _mark, stderr = merged.replace("\r\n", "\n").partition(f"{mark}\n")
         return rc, stdout, stderr
+
+
+def _refused_without_terminal(rc: int, stdout: str, stderr: str) -> bool:
+    """Whether sudo ran nothing because sudoers has `requiretty`. What it ran would have printed something first."""
+    return rc != 0 and not stdout.strip() and "must have a tty to run sudo" in stderr
 
 
 def _streams(result: t.Mapping[str, t.Any]) -> tuple[int, str, str]:

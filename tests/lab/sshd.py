@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from lab import enter
@@ -51,38 +51,44 @@ def missing() -> str | None:
 def running(node: Node, directory: Path) -> Iterator[Sshd]:
     """Start a daemon whose every session is a command on the node; stop it at the end."""
     directory.mkdir(mode=0o700)
-    Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # where sshd confines its unprivileged half
     for name in ("host", "user"):
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(directory / name)], check=True)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     settings = {
-        "ListenAddress": f"127.0.0.1:{port}",
-        "HostKey": directory / "host",
-        "AuthorizedKeysFile": directory / "user.pub",
-        "PidFile": "none",
-        "StrictModes": "no",
-        "UsePAM": "no",
+        "AuthorizedKeysFile": str(directory / "user.pub"),
         "PermitRootLogin": "prohibit-password",
         "ForceCommand": f"{sys.executable} -m lab.sshd {node.directory}",
     }
+    with daemon(directory, settings) as port:
+        yield Sshd(port, directory / "user")
+
+
+@contextlib.contextmanager
+def daemon(directory: Path, settings: Mapping[str, str], prefix: Sequence[str] = ()) -> Iterator[int]:
+    """Run sshd on loopback with these settings and the key in ``directory``/host, behind ``prefix``; yields its port."""
+    Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # where sshd confines its unprivileged half
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    everywhere = {"PidFile": "none", "StrictModes": "no", "UsePAM": "no", "HostKey": str(directory / "host")}
+    lines = {"ListenAddress": f"127.0.0.1:{port}", **everywhere, **settings}
     configuration = directory / "sshd_config"
-    configuration.write_text("".join(f"{key} {value}\n" for key, value in settings.items()))
-    daemon = subprocess.Popen(
-        [PROGRAM, "-D", "-e", "-f", str(configuration)], stderr=(directory / "log").open("w"), start_new_session=True
+    configuration.write_text("".join(f"{key} {value}\n" for key, value in lines.items()))
+    process = subprocess.Popen(
+        [*prefix, PROGRAM, "-D", "-e", "-f", str(configuration)],
+        stderr=(directory / "log").open("w"),
+        start_new_session=True,
     )
     try:
-        _wait_for(port, daemon, directory / "log")
-        yield Sshd(port, directory / "user")
+        _wait_for(port, process, directory / "log")
+        yield port
     finally:
-        daemon.terminate()
-        daemon.wait()
+        process.terminate()
+        process.wait()
 
 
-def _wait_for(port: int, daemon: subprocess.Popen[bytes], log: Path) -> None:
+def _wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
     deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline and daemon.poll() is None:
+    while time.monotonic() < deadline and process.poll() is None:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
             return
         time.sleep(0.05)
