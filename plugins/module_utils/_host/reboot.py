@@ -35,11 +35,12 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._host.boot_questio
     why_lost,
 )
 from ansible_collections.imagemode.nodes.plugins.module_utils._host.failure import HostFailure
-from ansible_collections.imagemode.nodes.plugins.module_utils._host.observe import ObservationFailed, Observer
+from ansible_collections.imagemode.nodes.plugins.module_utils._host.observe import HostBusy, ObservationFailed, Observer
 from ansible_collections.imagemode.nodes.plugins.module_utils._host.reboot_wait import NotBack, RebootWait
 from ansible_collections.imagemode.nodes.plugins.module_utils._host.runner import NodeUnreachable, Outcome, Runner, Step
 
 _INHIBITOR_POLL_SECONDS = 10.0
+_BUSY_POLL_SECONDS = 5.0
 _STOPPED_BY_SIGNAL = 128
 
 
@@ -91,11 +92,26 @@ class Reboot:
         return result
 
     def _observe(self) -> tuple[Plan, BootFacts]:
-        """The plan for what the node is in now, in one round trip."""
+        """The plan for what the node is in now, in one round trip; later ones only while an rpm-ostree transaction runs.
+
+        A reboot would end that, and whatever kept the system lock until then makes the node lose what is staged.
+        """
         observer = Observer(self.runner, self.busy_timeout, self.notify)
-        state, (answer,) = observer.with_any_tool([BOOT_FACTS])
-        facts = parse_boot_facts(answer.stdout)
-        return plan_reboot(state, self.policy, facts), facts
+        started = self.clock()
+        while True:
+            state, (answer,) = observer.with_any_tool([BOOT_FACTS])
+            facts = parse_boot_facts(answer.stdout)
+            plan = plan_reboot(state, self.policy, facts)
+            if not plan.changed or state.transaction is None:
+                return plan, facts
+            left = self.busy_timeout - (self.clock() - started)
+            if left <= 0:
+                raise HostBusy(
+                    f"Not rebooted: an rpm-ostree transaction ({state.transaction.method}) still runs on this node after the "
+                    f"{self.busy_timeout} s that busy_timeout allows. Wait for it, or end it with `rpm-ostree cancel`."
+                )
+            self.notify(f"waits: an rpm-ostree transaction ({state.transaction.method}) is running ({left:.0f} s left)")
+            self.sleep(min(_BUSY_POLL_SECONDS, max(1.0, left)))
 
     def _check_usr(self, plan: Plan, facts: BootFacts) -> bool | None:
         """Without a reboot there is nothing to prove, except after soft reboots, which can leave both tools mistaken."""
@@ -219,7 +235,7 @@ class Reboot:
         """What the node itself says about a lost deployment, as a sentence to append; empty if it says nothing."""
         try:
             status, journal = self.runner.run(why_lost(soft))
-        except (NodeUnreachable, ObservationFailed):
+        except NodeUnreachable:
             return ""
         lines = status.stdout.splitlines() if status.ok else []
         noted = [n for n, line in enumerate(lines) if "failed to finalize previous deployment" in line]
