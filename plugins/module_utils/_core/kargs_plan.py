@@ -14,6 +14,7 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._core.kernel_argum
     END_OF_KERNEL_WORDS,
     Difference,
     KernelArguments,
+    key_of,
 )
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.plan import Refusal
 
@@ -86,20 +87,29 @@ def _require_before_init_words(have: Sequence[str], appended: Sequence[str]) -> 
 def ostree_in_place(current: KernelArguments, wanted: KernelArguments) -> tuple[str, ...] | None:
     """The `ostree admin kargs edit-in-place` call that appends what is missing; None if nothing is. Raises Refusal.
 
-    It can only append, and edits the boot entries of all deployments at once, without a new deployment.
+    It can only append, and only arguments of whose name the command line has none: `console=ttyS0` is left out without a word where
+    `console=tty0` is (ostree 2026.4 src/ostree/ot-admin-kargs-builtin-edit-in-place.c). It edits the boot entries of all
+    deployments at once, without a new deployment.
     """
     if current.same_as(wanted):
         return None
     have, goal = current.without_machine_words.words, wanted.without_machine_words.words
     appended = goal[len(have) :]
     _require_before_init_words(have, appended)
-    if goal[: len(have)] != have or any(word in have for word in appended) or len(set(appended)) != len(appended):
-        gone = ", ".join(current.missing_from(wanted)) or "nothing"
-        raise Refusal(
-            f"This node has neither rpm-ostree nor a usable `bootc loader-entries`, and `ostree admin kargs edit-in-place` can only append "
-            f"arguments. Wanted was to take away {gone}, or to move or repeat arguments. {IMAGE_WAY}"
+    if goal[: len(have)] != have:
+        stuck = "take away " + (
+            ", ".join(current.missing_from(wanted)) or "and set again what is there, for another order"
         )
-    return ("ostree", "admin", "kargs", "edit-in-place", *(f"--append-if-missing={word}" for word in appended))
+    else:
+        keys = Counter(map(key_of, goal))
+        stuck = ", ".join(word for word in appended if keys[key_of(word)] > 1)
+        if not stuck:
+            return ("ostree", "admin", "kargs", "edit-in-place", *(f"--append-if-missing={word}" for word in appended))
+        stuck = f"add {stuck} beside another value"
+    raise Refusal(
+        "This node's arguments can only be changed with `ostree admin kargs edit-in-place`, which adds arguments that are not there with "
+        f"any value, and nothing else. Wanted was to {stuck}. {IMAGE_WAY}"
+    )
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._core.kernel_argum
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.plan import Refusal
 from hypothesis import given
 from hypothesis import strategies as st
-from lab.simulators.kernel_arguments import Edits
+from lab.simulators.kernel_arguments import Edits, with_keys
 
 
 def line(text: str) -> KernelArguments:
@@ -105,11 +105,30 @@ def test_in_place_can_append() -> None:
 
 @pytest.mark.parametrize(
     ("current", "wanted"),
-    [("a b", "a"), ("a b", "b a"), ("a", "a a"), ("a", "b"), ("a", "a b b"), ("x -- y", "x -- y a")],
+    [
+        ("a b", "a"),
+        ("a b", "b a"),
+        ("a", "a a"),
+        ("a", "b"),
+        ("a", "a b b"),
+        ("a", "a b=1 b=2"),
+        ("console=tty0", "console=tty0 console=ttyS0"),
+        ("x -- y", "x -- y a"),
+    ],
 )
 def test_in_place_can_do_nothing_else(current: str, wanted: str) -> None:
     with pytest.raises(Refusal):
         ostree_in_place(line(current), line(wanted))
+
+
+@given(lines, lines)
+def test_what_in_place_is_asked_to_do_it_does(current: KernelArguments, wanted: KernelArguments) -> None:
+    try:
+        argv = ostree_in_place(current, wanted)
+    except Refusal:
+        return
+    added = [option.partition("=")[2] for option in (argv or ())[4:]]
+    assert KernelArguments(tuple(with_keys(list(current.words), added))).same_as(wanted)
 
 
 def source(name: str, options: str | None) -> tuple[str, ...]:
