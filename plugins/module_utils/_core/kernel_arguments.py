@@ -123,6 +123,14 @@ def split_words(text: str) -> list[str]:
     return words
 
 
+def words_as_found(text: str) -> tuple[str, ...]:
+    """The words of a command line for showing them: what `split_words` would refuse is split at its spaces."""
+    try:
+        return tuple(split_words(text))
+    except ArgumentsNotUnderstood:
+        return tuple(text.split())
+
+
 def require_word(text: str) -> str:
     """The text, if it is exactly one printable kernel argument; otherwise raises ArgumentsNotUnderstood."""
     if not text.isprintable():

@@ -11,6 +11,7 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._core.kernel_argum
     key_of,
     require_word,
     split_words,
+    words_as_found,
 )
 from hypothesis import given
 from hypothesis import strategies as st
@@ -61,6 +62,11 @@ def test_words(text: str, expected: list[str]) -> None:
 def test_what_is_no_command_line_is_named(text: str, named: str) -> None:
     with pytest.raises(ArgumentsNotUnderstood, match=named):
         split_words(text)
+
+
+def test_a_broken_command_line_can_still_be_shown() -> None:
+    assert words_as_found('a="b c" d\n') == ('a="b c"', "d")
+    assert words_as_found('a="b c d\n') == ('a="b', "c", "d")
 
 
 @pytest.mark.parametrize("text", ["", " ", "a b", " a", "a ", 'a="b', "a\u202e", "\udc80", "=b", "--", '""'])
