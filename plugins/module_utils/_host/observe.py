@@ -17,6 +17,7 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._core.host_state i
     Slot,
     Tool,
 )
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.kernel_arguments import words_as_found
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rpm_ostree_status import parse_rpm_ostree_status
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.staged_record import (
     StagedRecordNotUnderstood,
@@ -130,7 +131,7 @@ class Observer:
             state,
             bootc_version=_bootc_version(bootc_version),
             rpm_ostree_version=_rpm_ostree_version(version),
-            kargs_next=tuple(kargs.stdout.split()) if kargs.ok else state.kargs_next,
+            kargs_next=words_as_found(kargs.stdout) if kargs.ok else state.kargs_next,
         )
         return self._enriched(state, status)
 
@@ -280,7 +281,7 @@ def _parse_identity(outcome: Outcome) -> tuple[str | None, tuple[str, ...] | Non
     lines = outcome.stdout.splitlines()
     if not outcome.ok or len(lines) < 2:
         return None, None
-    return lines[0].strip(), tuple(lines[1].split())
+    return lines[0].strip(), words_as_found(lines[1])
 
 
 def _bootc_version(outcome: Outcome) -> str | None:
