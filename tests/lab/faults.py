@@ -65,7 +65,18 @@ _ALL = (
         "registry-stalls",
         "A pull begins and never progresses, without a timeout, as with a registry that stops sending.",
     ),
-    Fault("slow-pull", "Pulling layers takes `seconds` longer.", seconds=5.0),
+    Fault(
+        "slow-pull",
+        "Pulling layers takes `seconds` longer; or, with `bytes_per_second`, layers arrive at no more than that.",
+        seconds=5.0,
+        bytes_per_second=0,
+    ),
+    Fault(
+        "podman-prune-fails",
+        "bootc stages what it pulled, then fails while it removes old images: exit 1 with something staged.",
+        times=1,
+    ),
+    Fault("sysroot-read-only", "/sysroot is on a read-only block device: bootc shows it (1.16.7) and changes nothing."),
     Fault(
         "layered-packages",
         "`packages` are layered on the booted deployment, so that bootc calls the host incompatible. Clearing takes "

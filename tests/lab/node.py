@@ -26,6 +26,7 @@ DEFAULT_VERSIONS: dict[str, str | None] = {"bootc": "1.16.9", "rpm-ostree": "202
 DEFAULT_KARGS = ("root=LABEL=root", "rw", "console=ttyS0")
 GO_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "ppc64le": "ppc64le", "s390x": "s390x"}
 ORIGINS = ("container", "ostree", "none")
+BACKENDS = ("ostree", "composefs")
 TOOLS = ("bootc", "rpm-ostree", "ostree")
 SYSTEM_TOOLS = ("systemctl", "systemd-inhibit", "systemd-run", "reboot", "shutdown", "poweroff")
 REFSPEC = "lab:labos/stable/base"
@@ -82,6 +83,7 @@ class Node:
         kargs: Sequence[str] = DEFAULT_KARGS,
         credentials: tuple[str, str] | None = None,
         composefs: bool = False,
+        backend: str = "ostree",
     ) -> Node:
         """Install ``image`` (a registry reference) on a new node and boot it, like a fresh `bootc install`.
 
@@ -90,10 +92,13 @@ class Node:
         ``repository`` are the packages that it can install: name -> versions, the newest last. ``arch`` is an OCI name
         such as amd64. ``credentials`` are the installer's (user name, password): the node gets none. A tool of version
         None is missing on the node. Only with ``composefs``, the root being one, can ostree prepare a soft reboot.
+        ``backend="composefs"`` is a host of bootc's composefs backend, without ostree and rpm-ostree.
         Raises FileExistsError, ValueError, PullError.
         """
-        if origin not in ORIGINS:
-            raise ValueError(f"origin is {origin!r}; it can be {', '.join(ORIGINS)}")
+        for what, given, known in (("origin", origin, ORIGINS), ("backend", backend, BACKENDS)):
+            if given not in known:
+                raise ValueError(f"{what} is {given!r}; it can be {', '.join(known)}")
+        missing = {"rpm-ostree": None, "ostree": None} if backend == "composefs" else {}
         lab = lab.absolute()
         directory = lab / "nodes" / name
         directory.mkdir(parents=True)
@@ -101,7 +106,7 @@ class Node:
         settings = {
             "name": name,
             "arch": machine,
-            "versions": {**DEFAULT_VERSIONS, **(versions or {})},
+            "versions": {**DEFAULT_VERSIONS, **missing, **(versions or {})},
             "python": python,
             "latency": latency,
             "boot_seconds": boot_seconds,
@@ -109,6 +114,7 @@ class Node:
             "refspec": refspec,
             "repository": {name: list(found) for name, found in repository.items()},
             "composefs": composefs,
+            "backend": backend,
             "faults": {},
         }
         write_json(str(directory / "node.json"), settings)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import calendar
+import functools
 import hashlib
 import json
 import os
@@ -43,6 +44,11 @@ class Import:
         self.client: RegistryClient | None = None
 
     @property
+    def chunk_digests(self) -> set[str]:
+        """The layers of the ostree part of the image."""
+        return {layer["digest"] for layer in self.metadata["layers"][: self.metadata["chunks"]]}
+
+    @property
     def digest(self) -> str:
         """Digest of the manifest for this architecture."""
         return str(self.metadata["manifest_digest"])
@@ -53,12 +59,10 @@ class Import:
 
     def needed_of(self, chunks: bool) -> list[dict[str, Any]]:
         """The needed layers below (True) or above (False) the one that ends the ostree part of the image."""
-        ostree_part = {layer["digest"] for layer in self.metadata["layers"][: self.metadata["chunks"]]}
-        return [layer for layer in self.needed if (layer["digest"] in ostree_part) is chunks]
+        return [layer for layer in self.needed if (layer["digest"] in self.chunk_digests) is chunks]
 
     def present_of(self, chunks: bool) -> list[dict[str, Any]]:
-        ostree_part = {layer["digest"] for layer in self.metadata["layers"][: self.metadata["chunks"]]}
-        return [layer for layer in self.present if (layer["digest"] in ostree_part) is chunks]
+        return [layer for layer in self.present if (layer["digest"] in self.chunk_digests) is chunks]
 
 
 def look_up(
@@ -190,18 +194,26 @@ def image_status(metadata: dict[str, Any]) -> dict[str, Any]:
     return {key: metadata[key] for key in ("manifest_digest", "version", "created", "architecture")}
 
 
-def fetch(host: Host, found: Import, on_layer: Callable[[int, int, dict[str, Any]], None] | None = None) -> None:
-    """Download what the node lacks, and check the image out. ``on_layer``: called with index, count and layer after each.
+def fetch(
+    host: Host,
+    found: Import,
+    on_layer: Callable[[int, int, dict[str, Any]], None] | None = None,
+    on_bytes: Callable[[int, int], None] | None = None,
+) -> None:
+    """Download what the node lacks, and check the image out.
 
-    Raises PullError, ConnectionLost, DiskFull. Nothing is remembered unless everything arrived.
+    ``on_layer``: called with index, count and layer after each. ``on_bytes``: called with the index of a layer and how
+    much of it has arrived, as it arrives. Raises PullError, ConnectionLost, DiskFull. Nothing is remembered unless
+    everything arrived.
     """
     if found.already_present:
         return
     received = 0
     _stall(host)
     for index, layer in enumerate(found.needed):
-        _dawdle(host, found, index)
-        received += _fetch_layer(host, found, layer)
+        tell = None if on_bytes is None else functools.partial(on_bytes, index)
+        pace = _dawdle(host, int(layer["size"]), len(found.needed), tell)
+        received += _fetch_layer(host, found, layer, pace, tell)
         if on_layer is not None:
             on_layer(index, len(found.needed), layer)
     host.journal.append(
@@ -212,8 +224,6 @@ def fetch(host: Host, found: Import, on_layer: Callable[[int, int, dict[str, Any
         layers=len(found.needed),
         metadata_bytes=found.client.received if found.client else 0,
     )
-    if host.progress is not None:
-        host.progress.pulled(found)
     _write_to_disk(host, found)
     check_out(host.lab, found.commit, [layer["digest"] for layer in found.metadata["layers"]])
     state = host.state
@@ -224,11 +234,13 @@ def fetch(host: Host, found: Import, on_layer: Callable[[int, int, dict[str, Any
     host.save()
 
 
-def _fetch_layer(host: Host, found: Import, layer: dict[str, Any]) -> int:
+def _fetch_layer(
+    host: Host, found: Import, layer: dict[str, Any], pace: float | None, tell: Callable[[int], None] | None
+) -> int:
     """The node has no such layer, so it downloads it, whatever other nodes of the lab have downloaded before."""
     if found.client is None:
         raise PullError(f"the layer {layer['digest']} is gone from the repository")
-    received = found.client.layer(host.lab, layer["digest"])
+    received = found.client.layer(host.lab, layer["digest"], pace, tell)
     if not os.path.exists(blob_path(host.lab, layer["digest"])):
         raise PullError(f"the layer {layer['digest']} vanished from {host.lab}/blobs while it was pulled")
     return received
@@ -249,18 +261,19 @@ def _stall(host: Host) -> None:
         time.sleep(STALL_POLL_SECONDS)
 
 
-def _dawdle(host: Host, found: Import, layer: int) -> None:
-    """Take as long for a layer as a fault says, and tell how it goes."""
+def _dawdle(host: Host, size: int, layers: int, tell: Callable[[int], None] | None) -> float | None:
+    """Take as long for a layer as a fault says, and tell how it goes; returns the bytes per second to download at."""
     slow = host.fault("slow-pull", fresh=True)
-    seconds = slow["seconds"] / len(found.needed) if slow is not None else 0.0
-    began = time.monotonic()
-    while True:
-        elapsed = time.monotonic() - began
-        if host.progress is not None:
-            host.progress.pulling(found, layer, elapsed / seconds if elapsed < seconds else 1.0)
-        if elapsed >= seconds:
-            return
+    if slow is None:
+        return None
+    if slow.get("bytes_per_second"):
+        return float(slow["bytes_per_second"])
+    began, seconds = time.monotonic(), slow["seconds"] / layers
+    while (elapsed := time.monotonic() - began) < seconds:
+        if tell is not None:
+            tell(int(size * elapsed / seconds))
         time.sleep(min(TELL_SECONDS, seconds - elapsed))
+    return None
 
 
 class LayerDifference:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""bootc's `--progress-fd`: JSON lines on a pipe (recorded, bootc 1.16.9). A run that pulls nothing writes nothing."""
+"""`--progress-fd`: what bootc tells a watching program about a pull and a staging, as lines of JSON."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import json
 import os
 import stat
 import sys
+import time
 
 from lab.simulators import command_line
+from lab.simulators.bootc_session import BootcError
 
 TYPE_CHECKING = False  # typing is slow to import, and every simulated command would pay for it
 if TYPE_CHECKING:
@@ -16,110 +18,132 @@ if TYPE_CHECKING:
 
     from lab.pull import Import
 
-OPTION = "--progress-fd"
-STANDARD_STREAMS = 3
+SECONDS_BETWEEN = 0.2  # at most five events in a second, except where a step ends
+STAGING = (
+    ("merging", "fetching", "Merging Image"),
+    ("deploying", "deploying", "Deploying Image"),
+    ("bound_images", "bound_images", "Pulling Bound Images"),
+    ("cleanup", "cleanup", "Removing old images"),
+)
+STEPS_OF_STAGING = (0, 1, 1, 2)  # as it counts, which is not quite what it does (recorded, bootc 1.16.9)
 
 
 class Progress:
-    """Writes the events of one pull to a descriptor."""
+    """Writes events; without a descriptor, nowhere. Nothing is written before the first event of a real pull."""
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, descriptor: int | None) -> None:
         self.descriptor = descriptor
-        self.begun = False
+        self.started = False
+        self.last = 0.0
 
-    def pulling(self, found: Import, layer: int, share: float) -> None:
-        """So many layers have arrived, and that share of the next one."""
-        sizes = [int(one["size"]) for one in found.needed]
-        kinds = ["ostree chunk" if one in found.needed_of(chunks=True) else "layer" for one in found.needed]
-        subtasks: list[dict[str, Any]] = []
-        for index, (size, kind) in enumerate(zip(sizes, kinds)):
-            if index <= layer and (index < layer or share > 0):
-                name = str(found.needed[index]["digest"]).partition(":")[2][:21]
-                arrived = size if index < layer else int(size * share)
-                subtasks.append(
-                    {**_bytes(arrived, 0, size), "description": f"{kind}: {name}", "id": name, "subtask": kind}
-                )
-        total = sum(sizes[:layer]) + (int(sizes[layer] * share) if layer < len(sizes) else 0)
-        self._write(
+    @classmethod
+    def of_option(cls, value: str | None, prefix: str) -> Progress:
+        """The value of --progress-fd. Exits 2 for a standard stream; raises BootcError for what is no pipe."""
+        if value is None:
+            return cls(None)
+        what = f"invalid value '{value}' for '--progress-fd <PROGRESS_FD>': "
+        if not value.isdigit():
+            command_line.fail(f"{what}invalid digit found in string", None)
+        descriptor = int(value)
+        if descriptor < 3:
+            command_line.fail(f"{what}Cannot use fd {descriptor} for progress JSON", None)
+        try:
+            is_pipe = stat.S_ISFIFO(os.fstat(descriptor).st_mode)
+        except OSError:
+            is_pipe = False
+        if not is_pipe:
+            raise BootcError(f"{prefix}not a pipe")
+        return cls(descriptor)
+
+    def _send(self, event: dict[str, Any]) -> None:
+        if self.descriptor is None:
+            return
+        lines = [] if self.started else [{"type": "Start", "version": "0.1.0"}]
+        self.started = True
+        text = "".join(json.dumps(line, separators=(",", ":"), sort_keys=True) + "\n" for line in [*lines, event])
+        try:
+            os.write(self.descriptor, text.encode())
+        except OSError as error:
+            sys.stderr.write(f"Failed to write to jsonl: {os.strerror(error.errno or 0)} (os error {error.errno})\n")
+            self.descriptor = None
+
+    def pulling(self, found: Import, done: list[dict[str, Any]], layer: dict[str, Any], received: int) -> None:
+        """Bytes of one layer have arrived; ``done`` are the layers before it."""
+        complete = received >= int(layer["size"])
+        now = time.monotonic()
+        if self.descriptor is None or (not complete and now - self.last < SECONDS_BETWEEN):
+            return
+        self.last = now
+        before = sum(int(one["size"]) for one in done)
+        chunks = found.chunk_digests
+        self._send(
             {
-                **_bytes(total, sum(int(one["size"]) for one in found.present), sum(sizes)),
+                "type": "ProgressBytes",
+                "task": "pulling",
                 "description": f"Pulling Image: {found.digest}",
                 "id": found.digest,
-                **_steps(layer, len(found.present), len(sizes)),
-                "subtasks": subtasks,
-                "task": "pulling",
-                "type": "ProgressBytes",
-            }
-        )
-
-    def pulled(self, found: Import) -> None:
-        """Everything arrived; importing and deploying come next."""
-        for done in (0, 1):
-            self._work(found, "importing", "Importing Image", [("importing", "importing", "Importing Image")], done, 1)
-        merging = [("merging", "fetching", "Merging Image")]
-        self._work(found, "staging", "Deploying Image", merging, 0, 3)
-        deploying = [*merging, ("deploying", "deploying", "Deploying Image")]
-        self._work(found, "staging", "Deploying Image", deploying, 1, 3)
-
-    def _work(
-        self, found: Import, task: str, description: str, subtasks: list[tuple[str, str, str]], done: int, total: int
-    ) -> None:
-        self._write(
-            {
-                "description": description,
-                "id": found.digest,
-                **_steps(done, 0, total),
+                "bytesCached": sum(int(one["size"]) for one in found.present),
+                "bytes": before + received,
+                "bytesTotal": found.needed_bytes,
+                "stepsCached": len(found.present),
+                "steps": len(done) + complete,
+                "stepsTotal": len(found.needed),
                 "subtasks": [
-                    {"completed": index < done, "description": text, "id": identity, "subtask": name}
-                    for index, (name, identity, text) in enumerate(subtasks)
+                    *(_layer(one, int(one["size"]), chunks) for one in done),
+                    _layer(layer, received, chunks),
                 ],
-                "task": task,
-                "type": "ProgressSteps",
             }
         )
 
-    def _write(self, event: dict[str, Any]) -> None:
-        events = [event] if self.begun else [{"type": "Start", "version": "0.1.0"}, event]
-        self.begun = True
-        lines = "".join(json.dumps(one, sort_keys=True, separators=(",", ":")) + "\n" for one in events)
-        try:
-            os.write(self.descriptor, lines.encode())
-        except BrokenPipeError:
-            sys.stderr.write("Failed to write to jsonl: Broken pipe (os error 32)\n")
+    def importing(self, digest: str) -> None:
+        for completed in (False, True):
+            self._steps(
+                *("importing", "Importing Image", digest, int(completed), 1),
+                [_step("importing", "importing", "Importing Image", completed)],
+            )
+
+    def staging(self, digest: str, phase: str) -> None:
+        """The staging enters a phase: one of ``STAGING``, or ``done``."""
+        names = [name for name, _identifier, _description in STAGING]
+        if phase == "done":
+            last = _step(*STAGING[-1], completed=True)
+            self._steps(
+                "staging", "Deploying Image", digest, 3, 3, [*(_step(*one, completed=True) for one in STAGING), last]
+            )
+            return
+        index = names.index(phase)
+        subtasks = [_step(*one, completed=position < index) for position, one in enumerate(STAGING[: index + 1])]
+        self._steps("staging", "Deploying Image", digest, STEPS_OF_STAGING[index], 3, subtasks)
+
+    def _steps(
+        self, task: str, description: str, digest: str, steps: int, total: int, subtasks: list[dict[str, Any]]
+    ) -> None:
+        self._send(
+            {
+                "type": "ProgressSteps",
+                "task": task,
+                "description": description,
+                "id": digest,
+                "stepsCached": 0,
+                "steps": steps,
+                "stepsTotal": total,
+                "subtasks": subtasks,
+            }
+        )
 
 
-class NotAPipe(Exception):
-    """The descriptor is something else, or is not open."""
+def _layer(layer: dict[str, Any], received: int, chunks: set[str]) -> dict[str, Any]:
+    kind = "ostree chunk" if layer["digest"] in chunks else "layer"
+    identifier = str(layer["digest"]).removeprefix("sha256:")[:21]
+    return {
+        "subtask": kind,
+        "description": f"{kind}: {identifier}",
+        "id": identifier,
+        "bytesCached": 0,
+        "bytes": received,
+        "bytesTotal": layer["size"],
+    }
 
 
-def asked_for(argv: list[str]) -> Progress | None:
-    """What `--progress-fd N` asks for, if it is there. Raises NotAPipe; exits 2 for a standard stream."""
-    for index, word in enumerate(argv):
-        name, separator, value = word.partition("=")
-        if name == OPTION:
-            text = value if separator else "".join(argv[index + 1 : index + 2])
-            if not text.isdigit():
-                return None  # the command line's own parser has words for that
-            if int(text) < STANDARD_STREAMS:
-                command_line.fail(
-                    f"invalid value '{text}' for '{OPTION} <PROGRESS_FD>': Cannot use fd {text} for progress JSON", None
-                )
-            return _on(int(text))
-    return None
-
-
-def _on(descriptor: int) -> Progress:
-    try:
-        if not stat.S_ISFIFO(os.fstat(descriptor).st_mode):
-            raise NotAPipe
-    except OSError as error:
-        raise NotAPipe from error
-    return Progress(descriptor)
-
-
-def _bytes(done: int, cached: int, total: int) -> dict[str, int]:
-    return {"bytes": done, "bytesCached": cached, "bytesTotal": total}
-
-
-def _steps(done: int, cached: int, total: int) -> dict[str, int]:
-    return {"steps": done, "stepsCached": cached, "stepsTotal": total}
+def _step(subtask: str, identifier: str, description: str, completed: bool) -> dict[str, Any]:
+    return {"subtask": subtask, "description": description, "id": identifier, "completed": completed}

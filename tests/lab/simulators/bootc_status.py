@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 
 from lab.simulators import sysroot
@@ -31,15 +32,21 @@ def host_document(host: Host, *, booted_only: bool = False) -> dict[str, Any]:
         spec, queued = _fill_in_deployments(host, status)
     if booted_only and version >= (1, 1, 7):
         status["staged"] = status["rollback"] = None
-    status["rollbackQueued"] = queued
+    if version >= (0, 1, 10):
+        status["rollbackQueued"] = queued
+    else:
+        del spec["bootOrder"]
     booted = status["booted"]
-    status["type"] = "bootcHost" if booted and booted["image"] else None
+    if version >= (0, 1, 6):
+        status["type"] = "bootcHost" if booted and booted["image"] else None
+    else:
+        status["isContainer"] = False
     if version >= (1, 14):
         status["usrOverlay"] = UNLOCKED.get(host.state.unlocked) if host.is_ostree else None
     if version >= (1, 16, 7):
-        status["readOnly"] = False
+        status["readOnly"] = host.fault("sysroot-read-only") is not None
     return {
-        "apiVersion": "org.containers.bootc/v1",
+        "apiVersion": "org.containers.bootc/v1" if version >= (0, 1, 15) else "org.containers.bootc/v1alpha1",
         "kind": "BootcHost",
         "metadata": {"name": "host"},
         "spec": spec,
@@ -74,11 +81,13 @@ def current_spec(host: Host) -> ImageSpec | None:
 def _entry(host: Host, deployment: Deployment) -> dict[str, Any]:
     version = host.version("bootc")
     image = None if deployment.incompatible else sysroot.image_of(host, deployment)
-    entry: dict[str, Any] = {"image": None, "cachedUpdate": None}
+    entry: dict[str, Any] = {"image": None}
+    if version >= (0, 1, 6):
+        entry["cachedUpdate"] = None
     if image is not None:
         spec, metadata = image
         entry["image"] = _image_status(spec, metadata, version)
-        if metadata["cached_update"]:
+        if metadata["cached_update"] and version >= (0, 1, 6):
             entry["cachedUpdate"] = _image_status(spec, metadata["cached_update"], version)
     entry["incompatible"] = deployment.incompatible
     entry["pinned"] = deployment.pinned
@@ -86,12 +95,32 @@ def _entry(host: Host, deployment: Deployment) -> dict[str, Any]:
         entry["softRebootCapable"] = soft_reboot_capable(host, deployment)
     if version >= (1, 12):
         entry["downloadOnly"] = deployment.locked
-    entry["store"] = "ostreeContainer" if image is not None or version >= (1, 7) else None
+    if version >= (0, 1, 14):
+        entry["store"] = "ostreeContainer" if image is not None or version >= (1, 7) else None
     ostree = {"checksum": deployment.checksum, "deploySerial": deployment.serial}
     entry["ostree"] = {"stateroot": deployment.osname, **ostree} if version >= (1, 3) else ostree
     if version >= (1, 9):
         entry["composefs"] = None
+    if host.is_composefs:
+        entry["store"] = entry["ostree"] = None
+        entry["composefs"] = _composefs(host, deployment)
     return entry
+
+
+def _composefs(host: Host, deployment: Deployment) -> dict[str, Any]:
+    """The key of a deployment of the composefs backend (bootc 1.16.9, spec.rs; not recorded)."""
+    version = host.version("bootc")
+    found: dict[str, Any] = {"verity": verity_of(host.commit(deployment)), "bootType": "Bls", "bootloader": "systemd"}
+    if version >= (1, 11):
+        found["bootDigest"] = sysroot.boot_checksum(host.tree(deployment))
+    if version >= (1, 15, 2):
+        found["missingVerityAllowed"] = False
+    return found
+
+
+def verity_of(metadata: dict[str, Any]) -> str:
+    """The lab's fs-verity digest (128 hex digits) of an image: a function of its layers, as the real one of its files."""
+    return hashlib.sha512("\n".join(layer["digest"] for layer in metadata["layers"]).encode()).hexdigest()
 
 
 def soft_reboot_capable(host: Host, deployment: Deployment) -> bool:

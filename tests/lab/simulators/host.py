@@ -13,8 +13,6 @@ TYPE_CHECKING = False  # typing is slow to import, and every simulated command w
 if TYPE_CHECKING:
     from typing import Any
 
-    from lab.simulators.bootc_progress import Progress
-
 MACHINE = "/.lab/host"  # where a node sees the root of this machine (lab.enter)
 
 
@@ -50,7 +48,6 @@ class Host:
         self.journal = Journal(self.path("journal.jsonl"))
         self.node: dict[str, Any] = read_json(self.path("node.json"))
         self._state: State | None = None
-        self.progress: Progress | None = None  # whom the running tool tells how far its pull is
 
     def path(self, *parts: str) -> str:
         return os.path.join(self.directory, *parts)
@@ -66,6 +63,11 @@ class Host:
         """The version of a tool as numbers; empty when the node does not have it."""
         text = self.node["versions"].get(tool)
         return tuple(int(part) for part in text.split(".")) if text else ()
+
+    @property
+    def is_composefs(self) -> bool:
+        """A host of bootc's composefs backend, without ostree. (Not one of ostree's that mounts through composefs.)"""
+        return bool(self.node.get("backend") == "composefs")
 
     @property
     def is_ostree(self) -> bool:

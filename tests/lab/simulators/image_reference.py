@@ -68,6 +68,16 @@ class ImageSpec:
         """The name under which a pulled image is kept, whatever its signature policy."""
         return f"docker://{self.image}" if self.transport == "registry" else f"{self.transport}:{self.image}"
 
+    @property
+    def shown(self) -> str:
+        """How bootc names it when it speaks of what it pulled and queued (recorded, bootc 1.16.9)."""
+        return self.image if self.signature is None and self.transport == "registry" else self.origin()
+
+    @property
+    def shown_by_check(self) -> str:
+        """How `bootc upgrade --check` names it (recorded, bootc 1.16.9)."""
+        return self.stored_as if self.signature is None else self.origin()
+
     def origin(self) -> str:
         """``container-image-reference`` of the origin file, as bootc writes it (bootc 1.16.9)."""
         if self.signature == "containerPolicy":

@@ -24,15 +24,6 @@ def run(host: Host, tool: str, argv: list[str]) -> int:
     if tool == "bootc":
         from lab.simulators.bootc import Bootc
 
-        if any(word.startswith("--progress-fd") for word in argv):
-            from lab.simulators import bootc_progress
-
-            try:
-                host.progress = bootc_progress.asked_for(argv)
-            except bootc_progress.NotAPipe:
-                verb = "Switching: Switching (ostree)" if argv[0] == "switch" else "Upgrading"
-                sys.stderr.write(f"error: {verb}: not a pipe\n")
-                return 1
         return Bootc(host).run(argv)
     if tool == "rpm-ostree":
         from lab.simulators.rpm_ostree import RpmOstree
