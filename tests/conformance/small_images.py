@@ -52,7 +52,24 @@ def userland(version: str, *, kernel: bool = True, files: Mapping[str, str | byt
         "etc/containers/policy.json": '{"default": [{"type": "insecureAcceptAnything"}]}\n',
         "usr/share/lab/version": f"{version}\n",
     }
-    for applet in ("sh", "cat", "echo", "sleep", "timeout", "mv", "rm", "ln", "mkdir", "head", "ls", "kill", "test"):
+    for applet in (
+        "sh",
+        "cat",
+        "echo",
+        "sleep",
+        "timeout",
+        "mv",
+        "rm",
+        "ln",
+        "mkdir",
+        "head",
+        "ls",
+        "kill",
+        "test",
+        "cp",
+        "base64",
+        "mkfifo",
+    ):
         content[f"usr/bin/{applet}"] = "-> busybox"
     if kernel:
         content[KERNEL] = "lab kernel\n"

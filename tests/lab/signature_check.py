@@ -201,11 +201,12 @@ def _only_registry(image: PulledImage) -> str:
 def _ask_skopeo(scratch: str, image: PulledImage) -> str | None:
     """None when skopeo begins to copy, which it does once the policy is satisfied; otherwise its refusal."""
     argv = [
-        *("skopeo", "--policy", f"{scratch}/policy.json", "--registries.d", scratch, "copy"),
+        *("skopeo", "--policy", f"{scratch}/policy.json", "--registries.d", scratch),
+        *("--registries-conf", f"{scratch}/registries.conf", "copy"),
         f"docker://{image.name}",
         f"dir:{scratch}/copy",
     ]
-    environment = {**os.environ, "CONTAINERS_REGISTRIES_CONF": f"{scratch}/registries.conf"}
+    environment = dict(os.environ)
     authorization = image.client.access.authorization
     if authorization is not None:
         entry = {"auth": authorization.removeprefix("Basic ")}
