@@ -196,8 +196,8 @@ class HostState:
     """One host at one moment.
 
     `kargs_next` is None where nobody on the host could tell it. `unlocked` is `none`, `development`, `hotfix` or
-    `transient`. `live_replaced`: packages were applied live, so that /usr is not that of the booted deployment; only
-    rpm-ostree tells it. `tool` is None on a host that is not image-mode, and then every deployment is None as well.
+    `transient`. `live_replaced` is the commit that was applied live, so that /usr is not that of the booted deployment;
+    only rpm-ostree tells it. `tool` is None on a host that is not image-mode, and then every deployment is None as well.
     """
 
     tool: Tool | None
@@ -207,7 +207,7 @@ class HostState:
     others: tuple[Deployment, ...] = ()
     rollback_queued: bool = False
     unlocked: str = "none"
-    live_replaced: bool = False
+    live_replaced: str | None = None
     read_only: bool = False
     transaction: Transaction | None = None
     update_driver: str | None = None

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,7 +32,8 @@ class Command:
 class Plan:
     """The way from `before` to `after`. `after` is a prediction; a digest in it is None where only the pull can tell it.
 
-    `diff_shows_booted`: the plan changes what is booted, rather than what boots next.
+    `diff_shows_booted`: the plan changes what is booted, rather than what boots next. `arguments`: the kernel arguments
+    before and after, where the plan changes them.
     """
 
     before: HostState
@@ -40,6 +42,7 @@ class Plan:
     summary: str
     warnings: tuple[str, ...] = ()
     diff_shows_booted: bool = False
+    arguments: tuple[Sequence[str], Sequence[str]] = ((), ())
 
     @property
     def changed(self) -> bool:
@@ -54,8 +57,8 @@ class Plan:
         return {
             "before_header": header,
             "after_header": header,
-            "before": _lines(before),
-            "after": _lines(after),
+            "before": _lines(before, self.arguments[0]),
+            "after": _lines(after, self.arguments[1]),
         }
 
     def as_dict(self) -> dict[str, Any]:
@@ -68,7 +71,7 @@ class Plan:
         }
 
 
-def _lines(deployment: Deployment | None) -> str:
+def _lines(deployment: Deployment | None, arguments: Sequence[str]) -> str:
     if deployment is None:
         return "nothing\n"
     lines = []
@@ -80,4 +83,5 @@ def _lines(deployment: Deployment | None) -> str:
         lines.append(f"ostree commit: {deployment.checksum}")
     if deployment.local_changes:
         lines.append(f"local changes: {deployment.local_changes.describe()}")
+    lines += [f"kernel argument: {word}" for word in arguments]
     return "\n".join(lines) + "\n"

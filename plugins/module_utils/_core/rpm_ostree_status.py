@@ -55,7 +55,7 @@ def parse_rpm_ostree_status(text: str) -> HostState:
         others=tuple(deployment for index, deployment in enumerate(deployments) if index not in named),
         rollback_queued=queued_at is not None,
         unlocked=entries[booted_at].text("unlocked") or "none",
-        live_replaced=entries[booted_at].has("live-replaced"),
+        live_replaced=entries[booted_at].text("live-replaced"),
         transaction=_transaction(document),
         update_driver=driver.text("driver-name") if driver else None,
     )

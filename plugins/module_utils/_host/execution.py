@@ -1,14 +1,22 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A plan's commands as steps of a batch: each with its deadline, its guard and the signal that stops its tool rightly."""
+"""Running a plan's commands: each with its deadline, its guard and the signal that stops its tool rightly; one policy for
+a host that is busy.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import TypeVar
 
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.plan import Command
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.tool_failure import says_busy
+from ansible_collections.imagemode.nodes.plugins.module_utils._host.observe import Observer
 from ansible_collections.imagemode.nodes.plugins.module_utils._host.runner import Outcome, Step
 
 _GUARD_SECONDS = 20
+_RETRY_SECONDS = 5
+
+Answer = TypeVar("Answer")
 
 
 def stop_signal(argv: tuple[str, ...]) -> str:
@@ -29,3 +37,19 @@ def steps_of(commands: Iterable[Command], timeout: int) -> list[Step]:
 def first_failure(outcomes: Iterable[Outcome]) -> Outcome | None:
     """The step that ran and did not succeed."""
     return next((outcome for outcome in outcomes if outcome.ran and not outcome.ok), None)
+
+
+def patiently(observer: Observer, attempt: Callable[[], tuple[Answer, list[Outcome]]]) -> tuple[Answer, list[Outcome]]:
+    """Attempt, and again while another program holds the system lock, up to busy_timeout.
+
+    bootc waits for the lock by itself, without an end; rpm-ostree gives up at once, and has tried nothing then.
+    """
+    waited = 0
+    while True:
+        answer, outcomes = attempt()
+        failed = first_failure(outcomes)
+        if failed is None or failed.timed_out or not says_busy(failed.stderr) or waited >= observer.busy_timeout:
+            return answer, outcomes
+        observer.notify(f"waits: {observer.holder()} holds the system lock ({observer.busy_timeout - waited} s left)")
+        observer.sleep(_RETRY_SECONDS)
+        waited += _RETRY_SECONDS

@@ -11,30 +11,34 @@ from typing import Any
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.bootc_plan import BootcTool
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.desired_image import LocalChangesPolicy, Placement
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.desired_ref import DesiredRef
-from ansible_collections.imagemode.nodes.plugins.module_utils._core.host_state import (
-    Deployment,
-    HostState,
-    Tool,
-    describe,
-)
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.host_state import HostState, Slot, Tool, describe
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.kargs_wish import KargsWish
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.plan import Command, Plan, Refusal
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rpm_ostree_plan import RpmOstreeTool
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.staging_plan import (
     Desired,
     StagingTool,
-    discard,
     lock_after,
     plan_staging,
     plan_unstaging,
 )
-from ansible_collections.imagemode.nodes.plugins.module_utils._core.tool_failure import explain, says_busy
-from ansible_collections.imagemode.nodes.plugins.module_utils._host.execution import first_failure, steps_of
-from ansible_collections.imagemode.nodes.plugins.module_utils._host.failure import HostFailure
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.tool_failure import explain
+from ansible_collections.imagemode.nodes.plugins.module_utils._host.execution import first_failure
+from ansible_collections.imagemode.nodes.plugins.module_utils._host.kargs_view import STEP as READ_ARGUMENTS
+from ansible_collections.imagemode.nodes.plugins.module_utils._host.kargs_view import KargsView
+from ansible_collections.imagemode.nodes.plugins.module_utils._host.kargs_view import parse as parse_arguments
+from ansible_collections.imagemode.nodes.plugins.module_utils._host.next_arguments import (
+    DROP_NOTE,
+    READ_NOTE,
+    Addition,
+    NextArguments,
+)
 from ansible_collections.imagemode.nodes.plugins.module_utils._host.observe import ObservationFailed, Observer
-from ansible_collections.imagemode.nodes.plugins.module_utils._host.runner import Outcome, Runner
+from ansible_collections.imagemode.nodes.plugins.module_utils._host.runner import Outcome, Runner, Step
+from ansible_collections.imagemode.nodes.plugins.module_utils._host.staging_proof import StagingProof, staging_result
+from ansible_collections.imagemode.nodes.plugins.module_utils._host.staging_run import StagingRun
 
-_RETRY_SECONDS = 5
+_APPLY_LIVE = Command(("rpm-ostree", "apply-live"), "apply the staged deployment to the running system")
 
 
 @dataclass(frozen=True)
@@ -64,34 +68,41 @@ class ImageStaging:
     sleep: Callable[[float], None] = time.sleep
 
     def __post_init__(self) -> None:
-        self._observer = Observer(self.runner, self.options.busy_timeout, self.notify, self.sleep)
+        options = self.options
+        self._observer = Observer(self.runner, options.busy_timeout, self.notify, self.sleep)
+        self._execution = StagingRun(self._observer, options.busy_timeout, options.stage_timeout)
+        self._arguments = NextArguments(options.kargs, options.desired.describe() if options.desired else "")
 
     def run(self, check_mode: bool) -> dict[str, Any]:
         """The module's result. Raises HostFailure, ObservationFailed, Refusal, NodeUnreachable."""
         before = self._look()
         plan = self._plan(before)
-        if check_mode or not plan.changed:
-            return _result(plan, plan.after if check_mode else before)
-        pulls = any(command.pulls for command in plan.commands)
-        if pulls and self.options.desired is not None:
-            self.notify(f"stages {self.options.desired.describe()} with {_name(before.tool)}")
+        view, note = self._prepare(plan)
+        if check_mode:
+            return self._predicted(plan, view)
         started = time.monotonic()
-        after, outcomes = self._act(plan)
-        after = self._lock(after)
-        self._prove(plan, after, outcomes)
-        if pulls:
+        if plan.changed:
+            plan, after, view = self._act(plan, note)
+        else:
+            after = before
+        plan, after = self._complete(plan, after, view)
+        if any(command.pulls for command in plan.commands):
             self.notify(f"staged {describe(after.staged)} in {time.monotonic() - started:.0f} s, digest proven")
-        return _result(plan, after)
+        return self._result(plan, after)
+
+    # before
 
     def _look(self) -> HostState:
-        """The state as the tool that is going to act sees it."""
-        state = self._observer.name_local_changes(self._observer.when_idle(self.options.tool))
+        """The state as the tool that is going to act sees it, and what an earlier run had still to do."""
+        state, (note,) = self._observer.when_idle(self.options.tool, [READ_NOTE])
+        self._arguments.resume(note.stdout)
+        state = self._observer.name_local_changes(state)
         desired = self.options.desired
         keeps = desired is not None and desired.local_changes is LocalChangesPolicy.KEEP
         changed = any(one is not None and one.local_changes for one in (state.booted, state.staged))
         only_rpm_ostree = isinstance(desired, DesiredRef) or (keeps and changed)
         if self.options.tool is None and state.tool is Tool.BOOTC and only_rpm_ostree:
-            return self._observer.when_idle(Tool.RPM_OSTREE)
+            return self._observer.when_idle(Tool.RPM_OSTREE)[0]
         return state
 
     def _plan(self, state: HostState) -> Plan:
@@ -100,145 +111,152 @@ class ImageStaging:
             return plan_unstaging(state, desired)
         if desired is None:
             raise Refusal("Nothing was asked for: name an image.")
-        return plan_staging(self._tool(state), state, desired)
+        tool: StagingTool = BootcTool() if state.tool is Tool.BOOTC else RpmOstreeTool(self.options.bypass_driver)
+        return plan_staging(tool, state, desired)
 
-    def _tool(self, state: HostState) -> StagingTool:
-        return BootcTool() if state.tool is Tool.BOOTC else RpmOstreeTool(self.options.bypass_driver)
+    def _prepare(self, plan: Plan) -> tuple[KargsView | None, Step | None]:
+        """Whatever could forbid the staging for the sake of kernel arguments shows here; and the note of what it would lose."""
+        replaces = self._stages(plan) and plan.before.staged is not None and plan.before.tool is Tool.BOOTC
+        if self.options.unstage or not (self.options.kargs or replaces):
+            return None, None
+        view = parse_arguments(self.runner.run_one(READ_ARGUMENTS))
+        if not self._stages(plan):
+            return view, None
+        return view, self._arguments.prepare(plan.before, view, replaces)
 
-    def _act(self, plan: Plan) -> tuple[HostState, list[Outcome]]:
-        """Run the commands and look again, in one round trip; again while another program holds the system lock.
+    @staticmethod
+    def _stages(plan: Plan) -> bool:
+        return any(command.pulls for command in plan.commands)
 
-        bootc waits for the lock by itself, without an end; rpm-ostree fails at once.
-        """
-        waited = 0
-        while True:
-            after, outcomes = self._run(plan.commands, plan)
-            failed = first_failure(outcomes)
-            busy = failed is not None and not failed.timed_out and says_busy(failed.stderr)
-            if not busy or _identity(after.next) != _identity(plan.before.next) or waited >= self.options.busy_timeout:
-                return after, outcomes
-            holder = self._observer.holder()
-            self.notify(f"waits: {holder} holds the system lock ({self.options.busy_timeout - waited} s left)")
-            self.sleep(_RETRY_SECONDS)
-            waited += _RETRY_SECONDS
+    # acting
 
-    def _run(self, commands: Sequence[Command], plan: Plan) -> tuple[HostState, list[Outcome]]:
-        steps = [step for command in commands for step in steps_of([command], self._timeout(command))]
+    def _act(self, plan: Plan, note: Step | None) -> tuple[Plan, HostState, KargsView | None]:
+        if self._stages(plan) and self.options.desired is not None:
+            self.notify(f"stages {self.options.desired.describe()} with {_name(plan.before.tool)}")
+        looks = self._looks_at_arguments(plan.after)
+        last = [READ_ARGUMENTS] if looks else []
+        after, done, tail = self._execution.run(plan, plan.commands, [note] if note else [], last)
+        self._proof(plan).require(after, done)
+        return plan, after, self._view(tail)
+
+    def _looks_at_arguments(self, state: HostState) -> bool:
+        """rpm-ostree leaves out the arguments that an image brings, so a staged image has to be looked at."""
+        if self.options.unstage or (self.options.desired and self._is_locked(state)):
+            return False
+        return self._arguments.matter or (state.tool is Tool.RPM_OSTREE and state.next_slot is Slot.STAGED)
+
+    def _is_locked(self, state: HostState) -> bool:
+        """Locked by an earlier run, which had completed it; changing arguments would stage it again, unlocked."""
+        return state.staged is not None and state.staged.download_only and state.staged.checksum is not None
+
+    def _complete(self, plan: Plan, state: HostState, view: KargsView | None) -> tuple[Plan, HostState]:
+        """Arguments, lock and live application, as far as they are not what was asked for already."""
+        if self._looks_at_arguments(state):
+            plan, state = self._with_arguments(plan, state, view)
+        plan, state = self._with_lock(plan, state)
+        return self._with_live_changes(plan, state)
+
+    def _with_arguments(self, plan: Plan, state: HostState, view: KargsView | None) -> tuple[Plan, HostState]:
+        if view is None:
+            view = parse_arguments(self.runner.run_one(READ_ARGUMENTS))
         try:
-            return self._observer.with_tool(plan.before.tool, steps)
-        except ObservationFailed as failure:
-            done = " and ".join(f"`{' '.join(command.argv)}`" for command in commands)
-            raise HostFailure(
-                f"{done} was run, but what became of it could not be read: {failure}", plan.as_dict()
-            ) from None
+            addition = self._arguments.addition(state, view)
+        except (Refusal, ObservationFailed) as failure:
+            raise self._proof(plan).incomplete(state, str(failure)) from None
+        if not addition.commands:
+            self._tidy(addition)
+            return plan, state
+        memory = [addition.memory] if addition.memory else []
+        plan = _extended(plan, addition.commands)
+        state, done, tail = self._execution.run(plan, addition.commands, memory, [READ_ARGUMENTS])
+        left = self._left(state, self._view(tail))
+        if left is None or left.commands or not self._proof(plan).is_in_place(state):
+            failed = first_failure(done)
+            why = (
+                f"`{' '.join(failed.argv)}` failed with code {failed.rc}: {explain(failed.stderr)}"
+                if failed
+                else "the command reported success, but the next boot does not have the wanted kernel arguments"
+            )
+            raise self._proof(plan).incomplete(state, why)
+        self._tidy(left)
+        words = addition.before.without_machine_words.words, left.after.without_machine_words.words
+        return replace(plan, arguments=words), state
 
-    def _timeout(self, command: Command) -> int:
-        return self.options.stage_timeout if command.pulls else self.options.busy_timeout
+    def _left(self, state: HostState, view: KargsView | None) -> Addition | None:
+        try:
+            return self._arguments.addition(state, view) if view else None
+        except (Refusal, ObservationFailed):
+            return None
 
-    def _lock(self, state: HostState) -> HostState:
+    def _tidy(self, addition: Addition) -> None:
+        """Bookkeeping on the node, no change of it: the owner's list, and the note that is not needed any more."""
+        steps = [addition.memory] if addition.memory else []
+        steps += [DROP_NOTE] if self._arguments.carried else []
+        if steps:
+            self.runner.run(steps)
+
+    def _with_lock(self, plan: Plan, state: HostState) -> tuple[Plan, HostState]:
         """Lock what was to be downloaded only: neither tool can stage every image locked."""
         desired, staged = self.options.desired, state.staged
-        if desired is None or staged is None or not desired.satisfied_by(staged, desired.signature_on(state)):
-            return state
-        command = None if self.options.unstage else lock_after(desired, staged)
+        if self.options.unstage or desired is None or staged is None or not self._proof(plan).is_staged(state):
+            return plan, state
+        command = lock_after(desired, staged)
         if command is None:
-            return state
-        return self._observer.with_tool(state.tool, steps_of([command], self.options.busy_timeout))[0]
-
-    def _prove(self, plan: Plan, after: HostState, outcomes: list[Outcome]) -> None:
-        """Whether the node is where the plan wanted it, told by its state alone; raises HostFailure if not."""
-        if self._reached(plan, after):
-            return
-        failed = first_failure(outcomes)
-        moved = _places(after) != _places(plan.before)
-        message = self._tool_failure(plan, failed) if failed is not None else self._unproven(plan, after)
-        if not moved:
-            raise HostFailure(
-                f"{message.rstrip('.')}. Nothing on the node was changed.", _result(plan, after, changed=False)
+            return plan, state
+        plan = _extended(plan, [command])
+        state, done, _tail = self._execution.run(plan, [command])
+        if state.staged is None or not state.staged.download_only:
+            failed = first_failure(done)
+            raise self._proof(plan).incomplete(
+                state, f"it could not be locked: {explain(failed.stderr)}" if failed else "it is not locked"
             )
-        undone, left = self._withdraw(plan, after)
-        raise HostFailure(f"{message} {undone}", _result(plan, left, changed=True))
+        return plan, state
 
-    def _reached(self, plan: Plan, after: HostState) -> bool:
-        desired = self.options.desired
-        if self.options.unstage or desired is None:
-            return after.staged is None
-        signature = desired.signature_on(plan.before)
-        if desired.placement is Placement.DOWNLOADED:
-            return (
-                after.staged is not None
-                and after.staged.download_only
-                and desired.satisfied_by(after.staged, signature)
+    def _with_live_changes(self, plan: Plan, state: HostState) -> tuple[Plan, HostState]:
+        staged = state.staged
+        if not self.options.apply_live or staged is None or state.live_replaced == staged.checksum:
+            return plan, state
+        plan = _extended(plan, [_APPLY_LIVE])
+        state, done, _tail = self._execution.run(plan, [_APPLY_LIVE])
+        if state.staged is None or state.live_replaced != state.staged.checksum:
+            failed = first_failure(done)
+            why = explain(failed.stderr) if failed else "rpm-ostree reported success, but its status does not say so"
+            raise self._proof(plan).kept(
+                state, f"It is staged for the next reboot, but could not be applied live: {why}"
             )
-        return desired.satisfied_by(after.next, signature)
+        return plan, state
 
-    def _tool_failure(self, plan: Plan, failed: Outcome) -> str:
-        if any(failed.argv == command.only_if for command in plan.commands):
-            return "Somebody else changed what is staged on this node since it was looked at, so it was left alone: run again"
-        command = f"`{' '.join(failed.argv)}`"
-        if failed.timed_out:
-            return (
-                f"{command} was stopped after {self.options.stage_timeout} s (stage_timeout): the registry stalls, or the link is too "
-                "slow. Pull the image by hand from the node to see which; raise stage_timeout if it only needs longer."
-            )
-        return f"{command} failed with code {failed.rc}: {explain(failed.stderr)}"
+    # results
 
-    def _unproven(self, plan: Plan, after: HostState) -> str:
-        if self.options.unstage or self.options.desired is None:
-            return f"The command reported success, but {describe(after.staged)} is still staged."
-        return (
-            f"{_name(plan.before.tool)} reported success, but the node does not have {self.options.desired.describe()} in next place: "
-            f"staged is {describe(after.staged)}. "
-            "If the digest differs, the tag was moved after it was resolved, or the same content was pushed again under another "
-            "digest, which no tool can pick up; resolve the image again, or push it under another tag."
+    def _view(self, outcomes: Sequence[Outcome]) -> KargsView | None:
+        return parse_arguments(outcomes[0]) if outcomes and outcomes[0].ran else None
+
+    def _proof(self, plan: Plan) -> StagingProof:
+        options = self.options
+        return StagingProof(
+            self.runner, plan, options.desired, options.unstage, options.busy_timeout, options.stage_timeout
         )
 
-    def _withdraw(self, plan: Plan, after: HostState) -> tuple[str, HostState]:
-        """Unproven content must not boot at the next reboot, whoever asks for that reboot: discard it again.
+    def _predicted(self, plan: Plan, view: KargsView | None) -> dict[str, Any]:
+        """What a real run would return, as far as that can be known before the pull."""
+        commands: list[Command] = []
+        if view is not None and self.options.kargs:
+            commands += self._arguments.predicted(plan.before, view, self._stages(plan))
+        desired = self.options.desired
+        if desired is not None and desired.placement is Placement.DOWNLOADED and self._stages(plan):
+            commands.append(Command(("ostree", "admin", "lock-finalization"), "lock the staged deployment"))
+        if self.options.apply_live and plan.after.staged is not None and plan.changed:
+            commands.append(_APPLY_LIVE)
+        return self._result(_extended(plan, commands), plan.after)
 
-        What was done, for the message, and the state that leaves.
-        """
-        staged = after.staged
-        if staged is None or _identity(staged) == _identity(plan.before.staged) or staged.composefs:
-            return f"Next to boot is now {describe(after.next)}: look at it before the node reboots.", after
-        command = discard(staged)
-        failed = first_failure(self.runner.run(steps_of([command], self.options.busy_timeout)))
-        if failed is not None and failed.argv == command.only_if:
-            return "Somebody else has changed since what is staged: look at it before the node reboots.", after
-        if failed is None:
-            return "What had been staged was discarded again, so that it cannot boot by accident.", replace(
-                after, staged=None
-            )
-        why = explain(failed.stderr)
-        return f"It is still staged, because discarding it failed ({why}): remove it before the node reboots.", after
+    def _result(self, plan: Plan, after: HostState) -> dict[str, Any]:
+        plan = replace(plan, warnings=(*plan.warnings, *self._execution.warnings))
+        return staging_result(plan, after)
 
 
-def _result(plan: Plan, after: HostState, changed: bool | None = None) -> dict[str, Any]:
-    subject = after.staged if after.staged is not None and after.staged.download_only else after.next
-    kind = after.reboot_kind
-    result = plan.as_dict()
-    if changed is not None:
-        result["changed"] = changed
-    return {
-        **result,
-        "msg": plan.summary,
-        "tool": _name(plan.before.tool),
-        "before": plan.before.as_dict(),
-        "after": after.as_dict(),
-        "digest": subject.digest if subject else None,
-        "reboot_required": after.reboot_required,
-        "reboot_kind": kind.value if kind else None,
-    }
+def _extended(plan: Plan, commands: Sequence[Command]) -> Plan:
+    return replace(plan, commands=(*plan.commands, *commands))
 
 
 def _name(tool: Tool | None) -> str:
     return tool.value if tool else "no tool"
-
-
-def _places(state: HostState) -> object:
-    return (_identity(state.next), _identity(state.staged))
-
-
-def _identity(deployment: Deployment | None) -> object:
-    """What makes it this deployment; what the tool merely knows about it, such as a cached update, may change at any time."""
-    return (deployment.checksum, deployment.serial, deployment.image, deployment.download_only) if deployment else None

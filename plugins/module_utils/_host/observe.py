@@ -25,6 +25,10 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._core.staged_recor
 )
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.status_json import StatusNotUnderstood
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.tool_failure import explain
+from ansible_collections.imagemode.nodes.plugins.module_utils._host.lock_holder import (
+    lock_holder_step,
+    parse_lock_holder,
+)
 from ansible_collections.imagemode.nodes.plugins.module_utils._host.runner import Outcome, Runner, Step
 
 BOOTC_STATUS = ("bootc", "status", "--json")
@@ -89,27 +93,22 @@ class Observer:
         self, tool: Tool | None, first: Sequence[Step] = (), gated: bool = False
     ) -> tuple[HostState, list[Outcome]]:
         """The state as this tool sees it; None is bootc, or rpm-ostree on a node without bootc."""
-        rpm_ostree = Step(RPM_OSTREE_STATUS, timeout=_PATIENCE_SECONDS)
-        if tool is Tool.RPM_OSTREE:
-            return self._wait_for_status(rpm_ostree, first, gated=gated)
-        others = [] if tool is Tool.BOOTC else [replace(rpm_ostree, fallback=True)]
-        return self._wait_for_status(Step(BOOTC_STATUS), first, *others, gated=gated)
+        return self._wait_for_status(tool, first, gated=gated)
 
-    def when_idle(self, tool: Tool | None) -> HostState:
+    def when_idle(self, tool: Tool | None, first: Sequence[Step] = ()) -> tuple[HostState, list[Outcome]]:
         """The state once no transaction runs any more, for whoever is going to change something.
 
         bootc waits for that by itself; rpm-ostree answers at once, and names its own transactions only.
         """
         waited = 0
         while True:
-            state, _none = self.with_tool(tool)
+            state, outcomes = self.with_tool(tool, first)
             if state.transaction is None:
-                return state
+                return state, outcomes
+            holder = f"an rpm-ostree transaction ({state.transaction.method})"
             if waited >= self.busy_timeout:
-                raise self._busy(f"an rpm-ostree transaction ({state.transaction.method})")
-            self.notify(
-                f"waits: an rpm-ostree transaction ({state.transaction.method}) is running ({self.busy_timeout - waited} s left)"
-            )
+                raise self._busy(holder)
+            self.notify(f"waits: {holder} is running ({self.busy_timeout - waited} s left)")
             pause = min(_PAUSE_SECONDS, self.busy_timeout - waited)
             self.sleep(pause)
             waited += pause
@@ -153,8 +152,22 @@ class Observer:
             self.notify(f"goes on without what rpm-ostree knows: {failure}")
             return state
 
+    def questions(self, tool: Tool | None, patience: int = _PATIENCE_SECONDS) -> list[Step]:
+        """The steps that ask for the state, to stand at the end of a batch; their outcomes go to `understood`."""
+        rpm_ostree = Step(RPM_OSTREE_STATUS, timeout=patience)
+        if tool is Tool.RPM_OSTREE:
+            return [_IDENTITY, _RECORD, rpm_ostree]
+        bootc = Step(BOOTC_STATUS, timeout=patience)
+        return [_IDENTITY, _RECORD, bootc] + ([] if tool is Tool.BOOTC else [replace(rpm_ostree, fallback=True)])
+
+    @staticmethod
+    def understood(outcomes: Sequence[Outcome]) -> HostState | None:
+        """The state from the answers; None if somebody held the system lock for too long. Raises ObservationFailed."""
+        identity, record, *answers = outcomes
+        return None if answers[0].timed_out else _with_record(_state(identity, answers), record)
+
     def _wait_for_status(
-        self, status: Step, first: Sequence[Step], *others: Step, gated: bool = False
+        self, tool: Tool | None, first: Sequence[Step], gated: bool = False
     ) -> tuple[HostState, list[Outcome]]:
         """Ask, and ask again while somebody holds the lock: neither tool has a deadline of its own.
 
@@ -165,14 +178,15 @@ class Observer:
         waited = 0
         while True:
             patience = max(1, min(self.busy_timeout - waited, _PATIENCE_SECONDS))
-            questions = [_IDENTITY, _RECORD, replace(status, timeout=patience), *others]
+            questions = self.questions(tool, patience)
             outcomes = self.runner.run([*steps, *(replace(question, always=not gated) for question in questions)])
             done = done or outcomes[: len(first)]
-            identity, record, *answers = outcomes[len(steps) :]
-            if not identity.ran:
+            answers = outcomes[len(steps) :]
+            if not answers[0].ran:
                 raise GateClosed
-            if not answers[0].timed_out:
-                return _with_record(_state(identity, answers), record), done
+            state = self.understood(answers)
+            if state is not None:
+                return state, done
             waited += patience
             holder = self.holder()
             if waited >= self.busy_timeout:
@@ -187,13 +201,14 @@ class Observer:
         )
 
     def holder(self) -> str:
-        """Who holds the lock, as far as it can be told: rpm-ostree names its own transactions, bootc names nothing."""
-        outcome = self.runner.run_one(Step(RPM_OSTREE_STATUS, timeout=_PATIENCE_SECONDS))
+        """Who holds the lock, as far as it can be told: a transaction that rpm-ostree names, or what the kernel knows."""
+        status, lock = self.runner.run([Step(RPM_OSTREE_STATUS, timeout=_PATIENCE_SECONDS), lock_holder_step()])
         with contextlib.suppress(StatusNotUnderstood):
-            transaction = parse_rpm_ostree_status(outcome.stdout).transaction if outcome.ok else None
+            transaction = parse_rpm_ostree_status(status.stdout).transaction if status.ok else None
             if transaction:
                 return f"an rpm-ostree transaction ({transaction.method})"
-        return "another program (bootc, ostree or an update timer)"
+        found = parse_lock_holder(lock.stdout) if lock.ok else None
+        return found.describe() if found else "another program (bootc, ostree or an update timer)"
 
 
 def enrich(state: HostState, other: HostState) -> HostState:

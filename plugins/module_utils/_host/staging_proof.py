@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether a staging came to what was asked for, told by the node's state alone; and if not, what is done about it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.desired_image import Placement
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.host_state import Deployment, HostState, describe
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.plan import Plan
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.staging_plan import Desired, discard
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.tool_failure import explain
+from ansible_collections.imagemode.nodes.plugins.module_utils._host.execution import first_failure, steps_of
+from ansible_collections.imagemode.nodes.plugins.module_utils._host.failure import HostFailure
+from ansible_collections.imagemode.nodes.plugins.module_utils._host.runner import Outcome, Runner
+
+
+@dataclass(frozen=True)
+class StagingProof:
+    """The proof of one plan. `desired` is None only where whatever is staged was to be discarded."""
+
+    runner: Runner
+    plan: Plan
+    desired: Desired | None
+    unstage: bool
+    busy_timeout: int
+    stage_timeout: int
+
+    def is_staged(self, state: HostState) -> bool:
+        """Whether what is staged is what was asked for, locked or not."""
+        return self.desired is not None and self.desired.satisfied_by(state.staged, self._signature())
+
+    def is_in_place(self, state: HostState) -> bool:
+        """Whether the node has it where it was asked for; a lock that is still missing does not count."""
+        if self.desired is None or self.unstage:
+            return state.staged is None
+        if self.desired.placement is Placement.DOWNLOADED:
+            return self.is_staged(state) or self.desired.satisfied_by(state.booted, self._signature())
+        return self.desired.satisfied_by(state.next, self._signature())
+
+    def require(self, after: HostState, outcomes: Sequence[Outcome]) -> None:
+        """Raises HostFailure if the node is not where the plan wanted it."""
+        if self.is_in_place(after):
+            return
+        failed = first_failure(outcomes)
+        raise self.incomplete(after, self._tool_failure(failed) if failed is not None else self._unproven(after))
+
+    def incomplete(self, after: HostState, why: str) -> HostFailure:
+        """The failure, after what is unproven was withdrawn."""
+        if _places(after) == _places(self.plan.before):
+            message = f"{why.rstrip('.')}. Nothing on the node was changed."
+            return HostFailure(message, staging_result(self.plan, after, changed=False))
+        undone, left = self._withdraw(after)
+        return HostFailure(f"{why.rstrip('.')}. {undone}", staging_result(self.plan, left, changed=True))
+
+    def kept(self, after: HostState, why: str) -> HostFailure:
+        """The failure of something that comes after the staging, which stands."""
+        changed = _places(after) != _places(self.plan.before)
+        return HostFailure(why, staging_result(self.plan, after, changed=changed))
+
+    def _signature(self) -> Any:
+        return self.desired.signature_on(self.plan.before) if self.desired else None
+
+    def _tool_failure(self, failed: Outcome) -> str:
+        if any(failed.argv == command.only_if for command in self.plan.commands):
+            return "Somebody else changed what is staged on this node since it was looked at, so it was left alone: run again"
+        command = f"`{' '.join(failed.argv)}`"
+        if failed.timed_out:
+            return (
+                f"{command} was stopped after {self.stage_timeout} s (stage_timeout): the registry stalls, or the link is too "
+                "slow. Pull the image by hand from the node to see which; raise stage_timeout if it only needs longer."
+            )
+        return f"{command} failed with code {failed.rc}: {explain(failed.stderr)}"
+
+    def _unproven(self, after: HostState) -> str:
+        if self.desired is None or self.unstage:
+            return f"The command reported success, but {describe(after.staged)} is still staged"
+        tool = self.plan.before.tool
+        return (
+            f"{tool.value if tool else 'The tool'} reported success, but the node does not have {self.desired.describe()} in next place: "
+            f"staged is {describe(after.staged)}. "
+            "If the digest differs, the tag was moved after it was resolved, or the same content was pushed again under another "
+            "digest, which no tool can pick up; resolve the image again, or push it under another tag"
+        )
+
+    def _withdraw(self, after: HostState) -> tuple[str, HostState]:
+        """Unproven content must not boot at the next reboot, whoever asks for that reboot: discard it again.
+
+        What was done, for the message, and the state that leaves.
+        """
+        staged = after.staged
+        if staged is None or _identity(staged) == _identity(self.plan.before.staged) or staged.composefs:
+            return f"Next to boot is now {describe(after.next)}: look at it before the node reboots.", after
+        command = discard(staged)
+        failed = first_failure(self.runner.run(steps_of([command], self.busy_timeout)))
+        if failed is None:
+            left = replace(after, staged=None)
+            return "What had been staged was discarded again, so that it cannot boot by accident.", left
+        if failed.argv == command.only_if:
+            return "Somebody else has changed since what is staged: look at it before the node reboots.", after
+        why = explain(failed.stderr)
+        return f"It is still staged, because discarding it failed ({why}): remove it before the node reboots.", after
+
+
+def staging_result(plan: Plan, after: HostState, changed: bool | None = None) -> dict[str, Any]:
+    """A module's result; `changed` where the plan alone does not tell it."""
+    subject = after.staged if after.staged is not None and after.staged.download_only else after.next
+    kind = after.reboot_kind
+    result = plan.as_dict()
+    if changed is not None:
+        result["changed"] = changed
+    return {
+        **result,
+        "msg": plan.summary,
+        "tool": plan.before.tool.value if plan.before.tool else None,
+        "before": plan.before.as_dict(),
+        "after": after.as_dict(),
+        "digest": subject.digest if subject else None,
+        "reboot_required": after.reboot_required,
+        "reboot_kind": kind.value if kind else None,
+    }
+
+
+def _places(state: HostState) -> object:
+    return (_identity(state.next), _identity(state.staged))
+
+
+def _identity(deployment: Deployment | None) -> object:
+    """What makes it this deployment; what the tool merely knows about it, such as a cached update, may change at any time."""
+    return (deployment.checksum, deployment.serial, deployment.image, deployment.download_only) if deployment else None

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Running what a staging plan says: the pull in a unit that outlives us, and the state read again in the same trip."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.host_state import HostState, Tool
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.plan import Command, Plan
+from ansible_collections.imagemode.nodes.plugins.module_utils._host.execution import patiently, steps_of
+from ansible_collections.imagemode.nodes.plugins.module_utils._host.failure import HostFailure
+from ansible_collections.imagemode.nodes.plugins.module_utils._host.long_work import LongWork, LongWorkFailed, Work
+from ansible_collections.imagemode.nodes.plugins.module_utils._host.observe import ObservationFailed, Observer
+from ansible_collections.imagemode.nodes.plugins.module_utils._host.runner import Outcome, Step
+
+_UPDATERS = ("zincati.service", "bootc-fetch-apply-updates.timer", "rpm-ostreed-automatic.timer")
+_WHO_UPDATES = Step(("systemctl", "is-active", *_UPDATERS), timeout=10)
+
+
+@dataclass
+class StagingRun:
+    """Runs the commands of one task. `warnings` gathers what was seen on the way. Deadlines are in seconds."""
+
+    observer: Observer
+    busy_timeout: int
+    stage_timeout: int
+    warnings: list[str] = field(default_factory=list)
+
+    def run(
+        self, plan: Plan, commands: Sequence[Command], first: Sequence[Step] = (), last: Sequence[Step] = ()
+    ) -> tuple[HostState, list[Outcome], list[Outcome]]:
+        """Run `first`, the commands, and in the same trip `last` and the questions after the state.
+
+        The state, the outcomes of `first` and the commands, and those of `last`. Again while another program holds the
+        system lock. Raises HostFailure, NodeUnreachable.
+        """
+        tool = plan.before.tool
+        pulling = next((index for index, command in enumerate(commands) if command.pulls), None)
+        try:
+            if pulling is None:
+                steps = [*first, *steps_of(commands, self.busy_timeout)]
+                (state, tail), done = patiently(self.observer, lambda: self._directly(tool, steps, last))
+            else:
+                before = [*first, *steps_of(commands[:pulling], self.busy_timeout)]
+                work = Work(commands[pulling].argv, self.stage_timeout, description=commands[pulling].purpose)
+                (state, tail), done = patiently(self.observer, lambda: self._as_unit(tool, work, before, last))
+        except (ObservationFailed, LongWorkFailed) as failure:
+            ran = " and ".join(f"`{' '.join(command.argv)}`" for command in commands)
+            raise HostFailure(
+                f"{ran} was run, but what became of it could not be read: {failure}", plan.as_dict()
+            ) from None
+        return state, done, tail
+
+    def _directly(
+        self, tool: Tool | None, steps: Sequence[Step], last: Sequence[Step]
+    ) -> tuple[tuple[HostState, list[Outcome]], list[Outcome]]:
+        state, outcomes = self.observer.with_tool(tool, [*steps, *last])
+        return (state, outcomes[len(steps) :]), outcomes[: len(steps)]
+
+    def _as_unit(
+        self, tool: Tool | None, work: Work, before: Sequence[Step], last: Sequence[Step]
+    ) -> tuple[tuple[HostState, list[Outcome]], list[Outcome]]:
+        observer = self.observer
+        questions = observer.questions(tool)
+        found = LongWork(observer.runner, observer.notify, sleep=observer.sleep).run(
+            work, [_WHO_UPDATES, *before], [*last, *questions]
+        )
+        self._note_updaters(found.before[:1])
+        done = [*found.before[1:], found.command]
+        answers = found.after[len(last) :]
+        state = observer.understood(answers) if answers else None
+        tail = list(found.after[: len(last)])
+        if state is None:
+            state, tail = observer.with_tool(tool, last)
+        if found.vanished:
+            self.warnings.append(
+                "the node was rebooted while it staged, or somebody stopped the unit imagemode-stage.service: what came of it is told by "
+                "the node's state alone"
+            )
+        return (state, tail), done
+
+    def _note_updaters(self, outcomes: Sequence[Outcome]) -> None:
+        answers = outcomes[0].stdout.split() if outcomes and outcomes[0].ran else []
+        for name in [name for name, answer in zip(_UPDATERS, answers) if answer == "active"]:
+            warning = (
+                f"{name} is active on this node: it updates on its own, may replace what was staged here, and may reboot at any time. "
+                f"Stop it for good (`systemctl disable --now {name}`) on nodes that are updated from outside."
+            )
+            if warning not in self.warnings:
+                self.warnings.append(warning)
