@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -199,10 +198,20 @@ def parse(outcome: Outcome) -> KargsView:
                 else f": {outcome.stderr.strip()[-300:]}"
             )
         )
+    try:
+        return _view(lines[:-1])
+    except (IndexError, KeyError, ValueError):
+        raise ObservationFailed("The kernel arguments of this node could not be read: its answer is garbled.") from None
+
+
+def _view(lines: Sequence[str]) -> KargsView:
+    """From the lines of the script. Any of the errors of looking something up means that a line is missing or garbled."""
     records: dict[str, list[list[bytes]]] = {}
-    for line in lines[:-1]:
+    for line in lines:
         kind, *fields = line.split(" ")
-        records.setdefault(kind, []).append([_decoded(coded) for coded in fields])
+        records.setdefault(kind, []).append(
+            [b"" if coded == "-" else base64.b64decode(coded, validate=True) for coded in fields]
+        )
     rc, pending = _answer(records, "rpm-ostree")
     if rc not in (0, 127):
         raise ObservationFailed(
@@ -225,13 +234,6 @@ def parse(outcome: Outcome) -> KargsView:
         ostree_version=_version(_answer(records, "ostree")[1]),
         bootc_version=_version(_answer(records, "bootc")[1]),
     )
-
-
-def _decoded(coded: str) -> bytes:
-    try:
-        return b"" if coded == "-" else base64.b64decode(coded, validate=True)
-    except binascii.Error:
-        raise ObservationFailed("The kernel arguments of this node could not be read: its answer is garbled.") from None
 
 
 def _text(data: bytes) -> str:
