@@ -9,6 +9,7 @@ import hashlib
 import http.client
 import io
 import json
+import ssl
 import tarfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -77,15 +78,24 @@ def userland(version: str, *, kernel: bool = True, files: Mapping[str, str | byt
 
 
 class Pusher:
-    """Pushes to one repository of a registry. ``address`` is ``127.0.0.1:PORT``."""
+    """Pushes to one repository of a registry. ``address`` is ``127.0.0.1:PORT``; with an ``authority``, over TLS."""
 
-    def __init__(self, address: str, name: str = "os", credentials: tuple[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        address: str,
+        name: str = "os",
+        credentials: tuple[str, str] | None = None,
+        authority: Path | None = None,
+    ) -> None:
         self.address = address
         self.name = name
         self.headers = {}
         if credentials:
             self.headers["Authorization"] = "Basic " + base64.b64encode(":".join(credentials).encode()).decode()
         self.connection = http.client.HTTPConnection(address, timeout=30)
+        if authority is not None:
+            context = ssl.create_default_context(cafile=str(authority))
+            self.connection = http.client.HTTPSConnection(address, timeout=30, context=context)
 
     def image(
         self,
