@@ -253,7 +253,7 @@ REBOOTS: dict[str, tuple[str, str]] = {
     "boots-old-deployment": ("boots-old-deployment", "the boot loader fell back"),
     "power-cut": ("power-cut", "was not finalized at shutdown"),
     "reboot-ignored": ("reboot-ignored", "still answers in the old boot"),
-    "reboot-inhibited": ("reboot-inhibited", "refused to reboot"),
+    "reboot-inhibited": ("reboot-inhibited", "kept from going down by backup"),
 }
 
 
