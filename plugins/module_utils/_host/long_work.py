@@ -133,9 +133,10 @@ class LongWork:
     def run(self, work: Work, before: Sequence[Step] = (), after: Sequence[Step] = ()) -> LongOutcome:
         """Do the work, or wait for the same work that is already going on, up to its timeout; then stop it.
 
-        `before` runs ahead of it in the same trip; a gate that closes there prevents it. `after` runs once it has ended, however
-        that was. Raises NodeUnreachable when the node stays away (the unit goes on, and the next run finds it), LongWorkFailed,
-        ShellFailed.
+        `before` runs ahead of it in the same trip; a gate that closes there prevents it. A first trip that was lost is made again if
+        nothing was started, gates included: one on the boot id keeps what was planned for one boot out of the next. `after` runs
+        once the work has ended, however that was. Raises NodeUnreachable when the node stays away (the unit goes on, and the next
+        run finds it), LongWorkFailed, ShellFailed.
         """
         self._last = ""
         run = _Run(work, tuple(replace(step, always=False) for step in after), "", self.clock())
