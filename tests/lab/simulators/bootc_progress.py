@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import stat
 import sys
 import time
@@ -53,6 +54,7 @@ class Progress:
             is_pipe = False
         if not is_pipe:
             raise BootcError(f"{prefix}not a pipe")
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # a reader that goes away is no reason to stop
         return cls(descriptor)
 
     def _send(self, event: dict[str, Any]) -> None:
