@@ -108,7 +108,7 @@ def test_a_moved_tag_is_followed_by_its_digest(
     result = run_playbook(play(stage(tag, expected_digests=[digest_of(second)]))).result("stage", "n1")
     assert (result["changed"], result["digest"]) == (True, digest_of(second))
     assert result["commands"] == [["bootc", "upgrade"]]
-    assert "bootc upgrade" in tools(node)
+    assert any(call.startswith("bootc upgrade ") for call in tools(node))
 
 
 def test_staged_by_mistake_and_taken_back_without_a_reboot(
@@ -237,13 +237,16 @@ def test_a_lost_connection_can_be_rescued(make_node: MakeNode, run_playbook: Run
     assert run.recap("n1")["unreachable"] == 0
 
 
-def test_a_connection_that_drops_while_staging(make_node: MakeNode, run_playbook: RunPlaybook, v2: str) -> None:
+def test_a_connection_that_drops_does_not_end_the_staging(
+    make_node: MakeNode, run_playbook: RunPlaybook, v2: str
+) -> None:
     node = make_node("n1")
     node.inject("slow-pull", seconds=3)
-    node.inject("connection-drops", seconds=1)
+    node.inject("connection-drops", seconds=1, times=1)
     run = run_playbook(play(stage(v2)))
-    assert run.result("stage", "n1")["unreachable_host"] is True
-    node.clear("slow-pull")
+    assert run.result("stage", "n1")["digest"] == digest_of(v2)
+    assert "connection-drops" not in node.faults, "it has struck"
+    assert sum(call.startswith("bootc switch") for call in tools(node)) == 1
     assert run_playbook(play(*update(v2))).rc == 0
     assert count(node, "boot") == 2
 
@@ -320,7 +323,7 @@ def test_two_controllers_reboot_a_node_once(make_node: MakeNode, make_project: A
 def test_results_hold_no_surprises(make_node: MakeNode, run_playbook: RunPlaybook, v2: str) -> None:
     make_node("n1")
     result = run_playbook(play(stage(v2))).result("stage", "n1")
-    documented = {"before", "after", "reboot_required", "reboot_kind", "commands", "digest", "changed", "diff", "msg"}
+    documented = {"before", "after", "reboot_required", "reboot_kind", "commands", "digest", "changed", "diff", "msg", "tool"}
     ansible_adds = {"node", "task", "event", "_ansible_no_log", "_ansible_parsed", "warnings", "deprecations"}
     assert documented <= result.keys() <= documented | ansible_adds
     assert json.loads(json.dumps(result["before"])) == result["before"]
