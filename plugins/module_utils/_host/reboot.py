@@ -160,6 +160,12 @@ class Reboot:
         except NodeUnreachable:
             # What a reboot does to its own connection. Whether it was one, the boot id will tell.
             return plan, True
+        if guard.timed_out:
+            raise HostFailure(
+                "Not rebooted: systemd of this node did not answer `systemctl show` in time, so it would not reboot in order either. "
+                "Look at its load and at `systemctl list-jobs`.",
+                self._result(plan, plan.before, 0.0, changed=False),
+            )
         if not guard.ok:
             return plan, False
         if not outcome.ran:

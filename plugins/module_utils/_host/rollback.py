@@ -54,7 +54,7 @@ class Rollback:
             if check_mode or not plan.changed:
                 return self._result(plan, plan.after if check_mode else before)
             after, outcomes = self._act(plan, observer, order)
-            if satisfied(after, plan.after):
+            if outcomes[0].ok and satisfied(after, plan.after):
                 self.notify(f"{describe(after.next)} boots next")
                 return self._result(plan, after)
             if self._may_try_again(before, after, outcomes, started):

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import product
+from typing import Any
 
 import pytest
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.host_state import (
@@ -41,16 +42,16 @@ PLAIN = Deployment(None, "commit-plain", 0, stateroot="default", origin="fedora:
 LAYERED = replace(image(1), local_changes=LocalChanges(packages=("htop",)))
 HOST = HostState(Tool.BOOTC, booted=image(2), rollback=image(1))
 OSTREE_HOST = replace(HOST, tool=Tool.RPM_OSTREE)
-STAGED = {"staged": image(3)}
-LOCKED = {"staged": replace(image(3), download_only=True)}
-QUEUED = {"rollback_queued": True}
+STAGED: dict[str, Any] = {"staged": image(3)}
+LOCKED: dict[str, Any] = {"staged": replace(image(3), download_only=True)}
+QUEUED: dict[str, Any] = {"rollback_queued": True}
 
 
-def plan(host: HostState, /, *, rpm_ostree: bool = True, **request: object) -> Plan:
-    return plan_rollback(host, RollbackRequest(**request), rpm_ostree)  # type: ignore[arg-type]
+def plan(host: HostState, /, *, rpm_ostree: bool = True, **request: Any) -> Plan:
+    return plan_rollback(host, RollbackRequest(**request), rpm_ostree)
 
 
-DOES: dict[str, tuple[HostState, dict[str, object], list[tuple[str, ...]]]] = {
+DOES: dict[str, tuple[HostState, dict[str, Any], list[tuple[str, ...]]]] = {
     "an image, by bootc": (HOST, {}, [BOOTC]),
     "an image, by rpm-ostree": (OSTREE_HOST, {}, [RPM_OSTREE]),
     "queued already": (replace(HOST, **QUEUED), {}, []),
@@ -98,7 +99,7 @@ def test_what_is_run(situation: str) -> None:
 
 
 FOREIGN = replace(image(4), stateroot="other")
-REFUSES: dict[str, tuple[HostState, dict[str, object], str]] = {
+REFUSES: dict[str, tuple[HostState, dict[str, Any], str]] = {
     "no rollback": (replace(HOST, rollback=None, others=(FOREIGN,)), {}, "of another stateroot, other"),
     "another digest": (HOST, {"expected_digests": [D[4]]}, D[1]),
     "another commit": (HOST, {"expected_checksum": "commit-4"}, "expected is the ostree commit commit-4"),
@@ -159,12 +160,12 @@ SITUATIONS = list(
 
 @pytest.mark.parametrize("situation", SITUATIONS)
 def test_run_for_real_it_leads_where_it_says_and_a_second_run_does_nothing(
-    situation: tuple[Tool, Deployment | None, dict[str, Deployment], bool, RollbackState],
+    situation: tuple[Tool, Deployment | None, dict[str, Any], bool, RollbackState],
 ) -> None:
     tool, rollback, staged, queued, wanted = situation
     state = HostState(
         tool, booted=image(2), rollback=rollback, rollback_queued=queued and rollback is not None, **staged
-    )  # type: ignore[arg-type]
+    )
     if rollback is None and wanted is RollbackState.QUEUED:
         return
     made = plan(state, state=wanted, staged=DISCARD)
