@@ -20,7 +20,9 @@ BOTH = {"bootc": "1.16.9", "rpm-ostree": "2026.2"}
 BOOTC_NEW = {"bootc": "1.16.9", "rpm-ostree": None}
 BOOTC_OLD = {"bootc": "1.1.6", "rpm-ostree": None}
 TOOLS = pytest.mark.parametrize(
-    "versions", [BOTH, {"bootc": None, "rpm-ostree": "2026.2"}, BOOTC_OLD], ids=["both", "rpm-ostree", "ostree"]
+    "versions",
+    [BOTH, {"bootc": None, "rpm-ostree": "2026.2"}, BOOTC_NEW, BOOTC_OLD],
+    ids=["both", "rpm-ostree", "loader-entries", "ostree"],
 )
 
 
@@ -184,6 +186,58 @@ def test_over_a_staged_image_in_place(make_node: MakeNode, run_playbook: RunPlay
     assert run.rc == 0, run.stdout
     assert run.result("arguments", "n1")["backend"] == "ostree"
     assert {"img=1", "mine=1"} <= set(run.result("after", "n1")["after"]["booted"])
+
+
+def test_sources_take_back_their_own_and_nothing_else(make_node: MakeNode, run_playbook: RunPlaybook) -> None:
+    node = make_node("n1", versions=BOOTC_NEW)
+    run = run_playbook(
+        play(
+            kargs("one", present=["a=1", "shared", "rw"], owner="one", exclusive=True),
+            kargs("other", present=["shared", "b=1"], owner="other", exclusive=True),
+        )
+    )
+    assert run.rc == 0, run.stdout
+    reboot(node)
+    run = run_playbook(
+        play(
+            kargs("less", present=["c=1"], owner="one", exclusive=True),
+            kargs("other again", present=["shared", "b=1"], owner="other", exclusive=True),
+            kargs("nothing", owner="one", exclusive=True),
+            {**kargs("foreign", absent=["rw"], owner="one"), "ignore_errors": True},
+        )
+    )
+    assert run.result("less", "n1")["backend"] == "loader-entries"
+    assert "a=1" not in run.result("less", "n1")["after"]["next"]
+    assert {"rw", "shared", "b=1", "c=1"} <= set(run.result("other again", "n1")["after"]["next"])
+    after = run.result("nothing", "n1")["after"]
+    assert {"rw", "shared", "b=1"} <= set(after["next"])
+    assert (after["owned"], "c=1" in after["next"]) == ([], False)
+    assert "kargs.d" in failure(run, "foreign")
+
+
+def test_sources_build_on_a_staged_image(make_node: MakeNode, run_playbook: RunPlaybook, v2: str) -> None:
+    make_node("n1", versions=BOOTC_NEW)
+    run = run_playbook(
+        play(
+            task("stage", "bootc_switch", image=v2),
+            kargs("set", present=["mine=1"], owner="me"),
+            task("reboot", "node_reboot"),
+            kargs("again", present=["mine=1"], owner="me"),
+        )
+    )
+    assert run.rc == 0, run.stdout
+    again = run.result("again", "n1")
+    assert (again["changed"], again["before"]["owned"]) == (False, ["mine=1"])
+    assert {"img=1", "quiet", "mine=1"} <= set(again["before"]["booted"])
+
+
+def test_an_ostree_with_a_regression_is_not_trusted_with_sources(
+    make_node: MakeNode, run_playbook: RunPlaybook
+) -> None:
+    make_node("n1", versions={**BOOTC_NEW, "ostree": "2026.2"})
+    run = run_playbook(play(kargs("set", present=["a=1"]), kargs("asked", present=["b"], backend="loader-entries")))
+    assert run.result("set", "n1")["backend"] == "ostree"
+    assert "known regression" in failure(run, "asked")
 
 
 def test_in_place_can_only_add_and_says_what_remains(make_node: MakeNode, run_playbook: RunPlaybook) -> None:

@@ -125,7 +125,10 @@ class KargsView:
             return self.pending
         if self.staged is None:
             return None
-        return self.booted(state) if self.staged.kargs is None else KernelArguments(self.staged.kargs)
+        if self.staged.kargs is None:
+            return self.booted(state)
+        # They become one line of the boot entry, so a tool may have cut them at any space, also between quotes.
+        return _arguments(" ".join(self.staged.kargs), "/run/ostree/staged-deployment")
 
     def sources(self, state: HostState) -> dict[str, tuple[str, ...]]:
         """What sources of `bootc loader-entries` hold in the deployment that a call of it would build on. Empty ones are left out."""

@@ -75,9 +75,9 @@ def test_next_without_rpm_ostree(node: KargsNode) -> None:
     node.deploy(0, "root=x")
     node.deploy(1, "root=x old=1")
     assert parse(node.run_one(STEP)).next(state(staged=2)) is None, "nothing tells the arguments of what is staged"
-    node.staged(as_bytes(False, ["root=x", "s=1"], {"x-options-source-tuned": "s=1"}))
+    node.staged(as_bytes(False, ["root=x", 's="1', '2"'], {"x-options-source-tuned": "s=1"}))
     view = parse(node.run_one(STEP))
-    assert view.next(state(staged=2)) == KernelArguments.parse("root=x s=1")
+    assert view.next(state(staged=2)) == KernelArguments(("root=x", 's="1 2"'))
     assert view.sources(state(staged=2)) == {"tuned": ("s=1",)}
     following = view.next(state(rollback=1, queued=True))
     assert following is not None
