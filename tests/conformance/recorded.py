@@ -17,7 +17,7 @@ _VARIABLE = (
     (re.compile(r"sha256:([0-9a-f]{64})"), "digest"),
     (re.compile(r"\b([0-9a-f]{64})\b"), "checksum"),
     (re.compile(r"(?:10\.77\.0\.1|127\.0\.0\.1)(:\d+)?"), "registry"),
-    (re.compile(r"lab:[a-z0-9_/]+/base"), "refspec"),
+    (re.compile(r"lab:[a-z0-9_/]+/(?:base|v2)"), "refspec"),
 )
 _NOISE = (
     (re.compile(r"\d+(?:\.\d+)?[ \u00a0](?:bytes|kB|MB|GB)"), "SIZE"),
@@ -26,6 +26,9 @@ _NOISE = (
     (re.compile(r"'\w{3} \w{3} +\d+ \d\d:\d\d:\d\d \d{4}'"), "'TIME'"),
     (re.compile(r"vmlinuz-\S+"), "vmlinuz-KERNEL"),
     (re.compile(r"initramfs-\S+\.img"), "initramfs-KERNEL.img"),
+    (re.compile(r"title .* \(ostree:"), "title NAME (ostree:"),
+    (re.compile(r"solvables: \d+"), "solvables: COUNT"),
+    (re.compile(r"\bsshd?\.service"), "SSH.service"),
     (re.compile(r"ostree=/ostree/boot\.\d/"), "ostree=/ostree/boot.N/"),
     (re.compile(r"bootversion: boot\.\d\.\d"), "bootversion: boot.N.N"),
     (re.compile(r"dbus:1\.\d+ unit:\S+"), "dbus:SENDER unit:UNIT"),
@@ -36,7 +39,7 @@ _NOISE = (
     (re.compile(r"Pruned images: .*\n"), ""),
     (re.compile(r"Freed: .*\n"), ""),
 )
-_LABELS_OF_JSON = {"timestamp": "TIME", "base-timestamp": "TIME", "created": "TIME"}
+_LABELS_OF_JSON = {"timestamp": "TIME", "base-timestamp": "TIME", "pending-base-timestamp": "TIME", "created": "TIME"}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -45,6 +45,7 @@ class World:
             "10.77.0.1:5002": self.down,
             "10.77.0.1:5999": self.unknown,
             "lab:debian/sid/x86_64/base": "lab:labos/stable/base",
+            "lab:debian/sid/x86_64/v2": "lab:labos/stable/v2",
         }
         for recorded, here in pairs.items():
             command = command.replace(recorded, here)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 
 from lab.simulators import package_repository as packages
 from lab.simulators import sysroot
@@ -32,13 +33,13 @@ def active(host: Host, base: str, origin: dict[str, Any]) -> list[str]:
 
 
 def layered_checksum(host: Host, base: str, origin: dict[str, Any]) -> str:
-    """The commit that rpm-ostree would assemble; the image's own when nothing has to be changed in it."""
+    """A commit as rpm-ostree assembles it, another one each time; the image's own when nothing has to be changed in it."""
     changes = {key: value for key in LOCAL_CHANGES if (value := origin.get(key)) and key != "packages"}
     if wanted := sorted(active(host, base, origin)):
         changes["packages"] = wanted
     if not changes:
         return base
-    return hashlib.sha256(f"{base} with {sorted(changes.items())}".encode()).hexdigest()
+    return hashlib.sha256(f"{base} with {sorted(changes.items())} at {time.time_ns()}".encode()).hexdigest()
 
 
 def added(host: Host, one: Deployment) -> list[str]:

@@ -86,7 +86,7 @@ def _details(host: Host, one: Deployment, is_booted: bool) -> list[str]:
         lines.append("    Pinned: yes")
     if is_booted and host.state.unlocked != "none":
         lines.append(f"    Unlocked: {host.state.unlocked}")
-    refspec = one.origin.get("refspec")
+    refspec = None if one.incompatible else one.origin.get("refspec")  # ostree knows nothing of `baserefspec`
     lines.append(f"    origin refspec: {refspec}" if refspec else "    origin: <unknown origin type>")
     return lines
 
@@ -163,7 +163,8 @@ def unlock(host: Host, *, transient: bool) -> int:
     host.state.unlocked = "transient" if transient else "development"
     host.save()
     if transient:
-        print("A writable overlayfs is prepared for /usr, but is only mounted in a mount namespace by default.")
+        print("A writable overlayfs is prepared for /usr, but is mounted read-only by default.")
+        print("All changes there will be discarded on reboot.")
     else:
         print("Development mode enabled.  A writable overlayfs is now mounted on /usr.")
         print("All changes there will be discarded on reboot.")

@@ -37,7 +37,7 @@ def registered(host: Host) -> Driver | None:
 
 
 def _value(content: bytes, key: bytes) -> str:
-    found = re.search(rb"(?:^|\0)" + key + rb"\0+([^\0]+)\0\0s", content)
+    found = re.search(key + rb"\0+([^\0]+)\0\0s", content)
     return found[1].decode() if found else ""
 
 

@@ -210,7 +210,10 @@ def _check_branch(client: Client) -> int:
     return 0
 
 
-def _remember_update(client: Client, refspec: str, newest: dict[str, Any] | None) -> None:
+def _remember_update(
+    client: Client, refspec: str, newest: dict[str, Any] | None, deployment: str | None = None
+) -> None:
+    """Note the newest commit; ``deployment`` is the id of the one that was staged for it, if one was."""
     host, booted = client.host, client.host.booted
     host.state.cached_update = None
     if newest is not None and newest["checksum"] != booted.base:
@@ -224,6 +227,8 @@ def _remember_update(client: Client, refspec: str, newest: dict[str, Any] | None
             "timestamp": newest["timestamp"],
             "ref-has-new-commit": True,
         }
+        if deployment is not None:
+            host.state.cached_update["deployment"] = deployment
     host.save()
 
 
@@ -246,7 +251,7 @@ def _upgrade(client: Client, given: Arguments) -> int:
     client.stage(checksum, target.commit, origin, list(pending.kargs), given)
     if "refspec" in origin:
         commit = {"checksum": target.commit, **host.state.commits[target.commit]}
-        _remember_update(client, origin["refspec"], commit)
+        _remember_update(client, origin["refspec"], commit, sysroot.pending(host).id)
     layering.print_difference(host, sysroot.pending(host))
     if not client.reboots(given):
         print('Run "systemctl reboot" to start a reboot')
