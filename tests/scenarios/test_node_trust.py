@@ -6,11 +6,14 @@ from __future__ import annotations
 import base64
 import dataclasses
 import json
+import subprocess
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.node_trust import NodeTrust
 from journal import count, tools
 from lab import images
 from lab.authority import Authority
@@ -19,7 +22,7 @@ from lab.node import Node
 from lab.playbook_run import PlaybookRun
 from lab.registry import Registry
 from lab.session import run as on_node
-from lab.signing import SigstoreKey
+from lab.signing import GpgKey, SigstoreKey
 
 PASSWORD = "correct horse/battery+staple"
 TASK = "Give the node its credentials, certificates, mirrors, proxy and signature policy"
@@ -275,6 +278,92 @@ def test_a_mirror_serves_images_and_their_signatures(
     assert run.rc == 0, run.stdout
     assert "signature was required" in pull(node, tool, "registry.example.com/fleet/os:unsigned")
     assert pull(node, tool, "registry.example.com/fleet/os:v2") == ""
+
+
+@pytest.fixture(scope="module")
+def gpg(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GpgKey]:
+    """A GPG key."""
+    key = GpgKey.create(tmp_path_factory.mktemp("gpg"))
+    yield key
+    key.end()
+
+
+def test_gpg_signatures_in_a_lookaside_count_as_well(
+    make_node: MakeNode, trust: Trust, registry: Registry, gpg: GpgKey
+) -> None:
+    images.build_base(registry.address, name="gpg/os", tag="v2", version="2.0")
+    images.build_base(registry.address, name="gpg/os", tag="unsigned", version="3.0")
+    node = make_node("n1", versions=BOTH)
+    gpg.sign(registry, "gpg/os", "v2", node.mounts().var / "signatures")
+    scope = {
+        "scope": f"{registry.address}/gpg",
+        "keys": [str(gpg.public)],
+        "lookaside": "file:///var/signatures",
+    }
+    run = trust(image=f"{registry.address}/gpg/os:v2", trusted_images=[scope])
+    assert run.rc == 0, run.stdout
+    for tool in ("bootc", "rpm-ostree"):
+        assert "signature was required" in pull(node, tool, f"{registry.address}/gpg/os:unsigned")
+    assert pull(node, "rpm-ostree", f"{registry.address}/gpg/os:v2") == ""
+
+
+def test_the_real_skopeo_reads_what_is_rendered(registry: Registry, gpg: GpgKey, tmp_path: Path) -> None:
+    """The simulated tools read these files with code of the lab: so one test without it."""
+    images.build_base(registry.address, name="mirrored/os", tag="v2", version="2.0")
+    images.build_base(registry.address, name="mirrored/os", tag="unsigned", version="3.0")
+    name = "registry.example.com/fleet/os"
+    gpg.sign(registry, "mirrored/os", "v2", tmp_path / "lookaside/a", identity=f"{name}:v2")
+    files = NodeTrust.from_options(
+        {
+            **dict.fromkeys(("image", "registry_auth", "http_proxy", "https_proxy")),
+            "registry_anonymous": False,
+            "registry_cas": {},
+            "ca_anchors": {},
+            "no_proxy": [],
+            "trust_also": [],
+            "registries": [
+                {
+                    "prefix": "registry.example.com/fleet",
+                    "mirrors": [{"location": f"{registry.address}/mirrored", "insecure": True}],
+                    "location": "registry.example.com/fleet",
+                },
+                {"location": "blocked.example.com", "blocked": True},
+                {"location": registry.address, "insecure": True},
+            ],
+            "trusted_images": [
+                {
+                    "scope": "registry.example.com/fleet",
+                    "keys": [gpg.public.read_bytes()],
+                    "identity": "matchRepository",
+                    "lookaside": f"file://{tmp_path}/lookaside/a",
+                }
+            ],
+        }
+    ).files
+    root = tmp_path / "root"
+    for file in files:
+        path = root / file.path[1:]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(file.content.replace(b'"/etc/', f'"{root}/etc/'.encode()))
+
+    def copy(image: str) -> str:
+        etc = root / "etc/containers"
+        done = subprocess.run(
+            [
+                *("skopeo", "--registries-conf", str(etc / "registries.conf.d/50-imagemode.conf")),
+                *("--policy", str(etc / "policy.json"), "--registries.d", str(etc / "registries.d"), "copy"),
+                *(f"docker://{image}", f"dir:{tmp_path / uuid.uuid4().hex}"),
+            ],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return "" if done.returncode == 0 else done.stderr
+
+    assert copy(f"{name}:v2") == ""
+    assert "no signature exists" in copy(f"{name}:unsigned")
+    assert "is blocked" in copy("blocked.example.com/os:v2")
+    assert "rejected by policy" in copy(f"{registry.address}/mirrored/os:v2")
 
 
 def test_check_mode_predicts_and_writes_nothing(make_node: MakeNode, trust: Trust, signed: Signed) -> None:

@@ -60,7 +60,7 @@ def _document(source: object, where: str) -> Mapping[str, Any]:
     if isinstance(source, (str, bytes)):
         try:
             document = json.loads(source)
-        except ValueError:
+        except (ValueError, RecursionError):
             document = None
         if isinstance(document, Mapping):
             return document

@@ -64,7 +64,7 @@ class SignaturePolicyFile:
                 }
                 for transport, scopes in (document.get("transports") or {}).items()
             }
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             if isinstance(error, PolicyNotUnderstood):
                 raise
             raise PolicyNotUnderstood(f"it is no signature policy ({type(error).__name__})") from error
