@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from lab.authority import Authority
+from lab.images import build_base
 from lab.proxy_choice import proxy_for
 from lab.registry import Registry
-from recorded_world import HostUnderTest, free_ports
+from recorded_world import HostUnderTest, World, free_ports
 from small_images import Pusher, userland
 
 MakeHost = Callable[..., HostUnderTest]
@@ -214,3 +215,17 @@ def test_no_proxy_excludes_as_go_programs_read_it(address: str, excluded: str, u
     environment = {"HTTPS_PROXY": "proxy.example.com:3128", "NO_PROXY": excluded}
     found = proxy_for("https", address, environment)
     assert found == ("http://proxy.example.com:3128" if uses else None)
+
+
+def test_update_ca_trust_of_a_base_image_makes_an_anchor_count(
+    tls: Registry, make_host: MakeHost, world: World
+) -> None:
+    base = build_base(world.open, "trustbase")
+    host = make_host(base.partition("/")[2])
+    command = f"bootc switch {tls.address}/os:v9"
+    assert tls.authority is not None
+    # a base image allows plain HTTP, and any certificate, on the lab's loopback address
+    configure(host, f'[[registry]]\nlocation = "{tls.address}"\ninsecure = false\n')
+    write(host, "/etc/pki/ca-trust/source/anchors/lab.crt", tls.authority.certificate.read_bytes())
+    assert UNKNOWN_AUTHORITY in host.sh(command).stderr
+    host.ok(f"update-ca-trust; {command}")

@@ -28,7 +28,8 @@ APPLETS_LEFT_OUT = """
 DIRECTORIES = (
     "boot", "dev", "etc", "proc", "run", "sys", "sysroot", "tmp", "var/roothome", "var/home/core",
     "usr/bin", "usr/lib/systemd/system", "usr/lib/tmpfiles.d", "usr/lib/bootc/kargs.d", "usr/lib/ostree",
-    "usr/local/bin", "usr/share", "usr/libexec", f"usr/lib/modules/{KERNEL_VERSION}",
+    "usr/local/bin", "usr/share/pki/ca-trust-source/anchors", "usr/libexec", "etc/pki/ca-trust/source/anchors",
+    "etc/pki/tls/certs", f"usr/lib/modules/{KERNEL_VERSION}",
 )  # fmt: skip
 LINKS = {
     "bin": "usr/bin",
@@ -45,6 +46,7 @@ LINKS = {
     "mnt": "var/mnt",
     "etc/os-release": "../usr/lib/os-release",
     "usr/bin/sh": "busybox",
+    "etc/pki/tls/certs/ca-bundle.crt": "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
 }
 # A namespace has no set-uid programs: whoever reaches this as root came through the connection's own `become`.
 SUDO = """#!/bin/sh
@@ -61,6 +63,15 @@ while [ $# -gt 0 ]; do
     esac
 done
 exec "$@"
+"""
+# What the distribution's script makes of the anchors, as far as programs in Go and OpenSSL look at it.
+UPDATE_CA_TRUST = """#!/bin/sh
+bundle=/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem
+mkdir -p /etc/pki/ca-trust/extracted/pem
+for anchor in /usr/share/pki/ca-trust-source/anchors/* /etc/pki/ca-trust/source/anchors/*; do
+    [ -f "$anchor" ] && cat "$anchor"
+done > "$bundle.new"
+mv "$bundle.new" "$bundle"
 """
 GO_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "ppc64le": "ppc64le", "s390x": "s390x"}
 
@@ -167,6 +178,7 @@ def _system_files(version: str) -> dict[str, str]:
             "[Install]\nWantedBy=multi-user.target\n"
         ),
         "usr/bin/sudo": SUDO,
+        "usr/bin/update-ca-trust": UPDATE_CA_TRUST,
         "usr/lib/tmpfiles.d/lab.conf": "d /var/lib/lab 0755 root root -\n",
         "etc/passwd": (
             "root:x:0:0:root:/root:/bin/sh\n"

@@ -129,11 +129,11 @@ def _open(
             return (client, *client.manifest(source.reference.wanted))
         except PullError as error:
             failures.append((source.reference, error))
-    *mirrors, (last, error) = failures
+    *mirrors, (last, reason) = failures
     if not mirrors:
-        raise error
+        raise reason
     others = "\n".join(f"[{place.text}: {failure}]" for place, failure in mirrors)
-    raise PullError(f"(Mirrors also failed: {others}): {last.text}: {error}") from error
+    raise PullError(f"(Mirrors also failed: {others}): {last.text}: {reason}") from reason
 
 
 def _reference(spec: ImageSpec, tag_and_digest: bool) -> RegistryReference:

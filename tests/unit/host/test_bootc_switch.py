@@ -11,8 +11,8 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._core.desired_imag
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.host_state import Tool
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.image_reference import ImageReference
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.plan import Refusal
-from ansible_collections.imagemode.nodes.plugins.module_utils._host.image_staging import ImageStaging, StagingOptions
 from ansible_collections.imagemode.nodes.plugins.module_utils._host.failure import HostFailure
+from ansible_collections.imagemode.nodes.plugins.module_utils._host.image_staging import ImageStaging, StagingOptions
 from ansible_collections.imagemode.nodes.plugins.module_utils._host.observe import HostBusy, NotImageMode
 from node_on_disk import BOOTC, D1, D2, NAME, NodeOnDisk, entry
 
