@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 OSTREE = "ostree=/ostree/boot.1/default/0123/0"
 
-bare = st.text(st.characters(codec="utf-8", exclude_characters=' "\t\x7f', exclude_categories=("Cc",)), max_size=6)
-quoted = st.text(st.characters(codec="utf-8", exclude_characters='"\x7f', exclude_categories=("Cc",)), max_size=6).map(
+bare = st.text(st.characters(codec="utf-8", exclude_characters=' "\t\x7f', exclude_categories=["Cc"]), max_size=6)
+quoted = st.text(st.characters(codec="utf-8", exclude_characters='"\x7f', exclude_categories=["Cc"]), max_size=6).map(
     lambda text: f'"{text}"'
 )
 words = st.lists(st.one_of(bare, quoted), min_size=1, max_size=4).map("".join).filter(bool)
