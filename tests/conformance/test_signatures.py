@@ -164,6 +164,18 @@ def test_a_host_that_booted_a_signed_image_follows_it_and_loses_the_policy_witho
     replay(host, ours, theirs, *MOVED)
 
 
+def test_a_rebase_to_a_signed_reference_is_the_same_in_both_spellings(make_host: MakeHost, signed: Signed) -> None:
+    host = make_host()
+    signed.enforce(host)
+    host.ok(f"bootc switch {signed.world.open}/signedos:v2")
+    ours, theirs = Reducer(), Reducer()
+    for name in (
+        *("01-gpg-rebase-signed", "02-gpg-bootc-same", "03-signed-image-form"),
+        *("04-bootc-same-after-registry-form", "05-cleanup"),
+    ):
+        repeat(host, row(SIGNED, name, "31b"), ours, theirs)
+
+
 def test_both_tools_refuse_an_unsigned_image_under_a_tag_that_was_signed(make_host: MakeHost, signed: Signed) -> None:
     host = make_host()
     signed.enforce(host)

@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 
 from lab import images
+from lab.authority import Authority
 from lab.node import Node, nodes
 from lab.playbook_run import Play, PlaybookRun, Project
 from lab.registry import Registry
+from lab.signing import SigstoreKey
 
 MakeNode = Callable[..., Node]
 RunPlaybook = Callable[..., PlaybookRun]
@@ -24,6 +26,21 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
     """A registry without authentication, shared by the tests of a session: give images names of your own."""
     with Registry.start(tmp_path_factory.mktemp("registry")) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def tls_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+    """A registry that serves TLS as 127.0.0.1 and registry.lab; nodes must trust ``tls_registry.authority.certificate``."""
+    directory = tmp_path_factory.mktemp("tls-registry")
+    authority = Authority.create(directory / "ca", ("127.0.0.1", "localhost", "registry.lab"))
+    with Registry.start(directory / "registry", authority=authority) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def signing_key(tmp_path_factory: pytest.TempPathFactory) -> SigstoreKey:
+    """A sigstore key pair: ``signing_key.sign(registry, "os", "v2")`` signs an image in a registry."""
+    return SigstoreKey.create(tmp_path_factory.mktemp("signing"))
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,8 @@ class Switch(Staging):
 
     def run(self, argv: list[str]) -> int:
         options = self._options(argv)
+        if options.has("--mutate-in-place"):
+            raise BootcError("the lab does not simulate --mutate-in-place")
         self.require_booted()
         progress = Progress.of_option(options.value("--progress-fd"), self.prefix("Switching"))
         target = ImageSpec(
