@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from lab import enter
 from lab.simulators.ostree_remote import OstreeRemote
 from recorded_world import HostUnderTest
 
@@ -194,6 +196,27 @@ def test_arguments_of_a_queued_rollback_are_edited_on_it(make_host: MakeHost) ->
     host.ok("rpm-ostree rollback && rpm-ostree kargs --append=queued=1")
     staged = deployments(host)[0]
     assert (staged["staged"], staged["container-image-reference"]) == (True, image(host, "v1"))
+
+
+# users without rights
+
+
+def test_everybody_may_read_the_status_and_root_alone_may_write(make_host: MakeHost) -> None:
+    host = make_host()
+    host.ok(f"rpm-ostree rebase {image(host, 'v2')}")
+    host.ok("echo 'core:x:1000:1000::/var/home:/bin/sh' >> /etc/passwd")
+
+    def as_core(*argv: str) -> subprocess.CompletedProcess[str]:
+        command = enter.command(host.node, ["rpm-ostree", *argv], user="core")
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+    assert json.loads(as_core("status", "--json").stdout)["deployments"] == deployments(host)
+    assert as_core("status", "-b").stdout == host.ok("rpm-ostree status -b")
+    refused = as_core("kargs", "--append=x")
+    assert (refused.returncode, refused.stderr) == (
+        1,
+        "error: rpmostreed OS operation KernelArgs not allowed for user\n",
+    )
 
 
 # local changes

@@ -18,9 +18,10 @@ import yaml
 
 from lab import enter, faults, images, inventory, status
 from lab.images import ImageBuildError
-from lab.node import Node, nodes
+from lab.node import REFSPEC, Node, nodes
 from lab.registry import Registry, RegistryError
 from lab.session import ConnectionLost, ConnectionRefused, run
+from lab.simulators.ostree_remote import OstreeRemote
 
 EPILOG = """\
 A first session:
@@ -92,6 +93,10 @@ def _parser() -> argparse.ArgumentParser:
     journal.add_argument("node")
     journal.add_argument("--event", help="only entries of this kind: connect, exec, tool, pull, boot, shutdown, fault")
     journal.add_argument("--json", action="store_true", help="as JSON lines")
+    publish = command("publish", _publish, "put an image's content on an ostree branch, as its newest commit")
+    publish.add_argument("refspec", metavar="REMOTE:BRANCH")
+    publish.add_argument("image")
+    publish.add_argument("--version", metavar="V", help="version of the commit (default: the image's)")
     command("faults", _faults, "the faults there are, and their parameters")
     breaking = command("break", _break, "inject a fault (see: faults)")
     breaking.add_argument("node")
@@ -117,8 +122,9 @@ def _parser() -> argparse.ArgumentParser:
 def _add_node_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--image", help="image to install (default: the lab's base image)")
     parser.add_argument("--bootc-version", default="1.16.9", metavar="V", help="1.16.9 (default), 1.1.6, or none")
-    parser.add_argument("--rpm-ostree-version", default="2026.2", metavar="V", help="2026.2 (default), or none")
+    parser.add_argument("--rpm-ostree-version", default="2026.2", metavar="V", help="2026.2 (default), 2024.6, or none")
     parser.add_argument("--origin", choices=("container", "ostree"), default="container")
+    parser.add_argument("--refspec", default=REFSPEC, help="what --origin ostree follows (default: %(default)s)")
     parser.add_argument("--python", action="store_true", help="give the node a Python")
     parser.add_argument("--latency", type=float, default=0.0, metavar="SECONDS", help="added to every round trip")
     parser.add_argument("--boot-seconds", type=float, default=1.0, metavar="SECONDS", help="how long a boot takes")
@@ -175,6 +181,7 @@ def _make(options: argparse.Namespace, lab: Path, name: str) -> Node:
         latency=options.latency,
         boot_seconds=options.boot_seconds,
         origin=options.origin,
+        refspec=options.refspec,
     )
 
 
@@ -219,6 +226,14 @@ def _journal(options: argparse.Namespace) -> int:
 def _faults(options: argparse.Namespace) -> int:
     del options
     print(faults.as_table())
+    return 0
+
+
+def _publish(options: argparse.Namespace) -> int:
+    remote, colon, branch = options.refspec.partition(":")
+    if not colon or not branch:
+        raise Mistake(f"{options.refspec!r} is not of the form REMOTE:BRANCH")
+    print(OstreeRemote(_lab(options), remote).commit(branch, options.image, version=options.version))
     return 0
 
 

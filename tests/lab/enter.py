@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin"
 BUSYBOX = "/.lab/busybox"
 HOST = "/.lab/host"
+PUBLIC = "/.lab/public"
 OWN_MOUNTS = frozenset({"usr", "etc", "var", "run", "tmp", "proc", "dev", "sys", "sysroot", "boot"})
 
 
@@ -67,6 +68,7 @@ def command(
         *("--perms", "0755", "--dir", "/.lab", "--ro-bind", _busybox(), BUSYBOX),
         *("--dev-bind", "/", HOST),
         *(word for inside, outside in mounts.over.items() for word in ("--ro-bind", str(outside), inside)),
+        *_public_status(node, user),
         *_python(node),
         *("--dir", "/run/systemd/system"),
         *("--clearenv", *(word for item in environment.items() for word in ("--setenv", *item))),
@@ -87,6 +89,13 @@ def _root_links(tree: Path) -> tuple[str, ...]:
         else:
             options += ["--ro-bind", entry.path, f"/{entry.name}"]
     return tuple(options)
+
+
+def _public_status(node: Node, user: str) -> tuple[str, ...]:
+    """What `rpm-ostree status` answers to everybody, as of now: only root can run the simulators."""
+    if user == "root" or not node.versions.get("rpm-ostree"):
+        return ()
+    return ("--ro-bind", str(node.write_public_status()), PUBLIC)
 
 
 def _python(node: Node) -> tuple[str, ...]:

@@ -36,6 +36,20 @@ REPOSITORY: Mapping[str, Sequence[str]] = {
     "labextra": ("2.0-1.noarch",),
     **dict.fromkeys(("htop", "strace", "tmux", "vim", "usbguard"), ("1.0-1.noarch",)),
 }
+# Everybody may read the status; writing needs rights (recorded, rpm-ostree 2026.2).
+RPM_OSTREE_FOR_OTHERS = """
+  if [ "$1" = status ] && [ -d /.lab/public ]; then
+    form=text which=
+    for word; do case "$word" in --json) form=json;; -b|--booted) which=-booted;; esac; done
+    exec /.lab/busybox cat "/.lab/public/$form$which"
+  fi
+  case "$1" in
+    kargs) method=KernelArgs;; rebase) method=Rebase;; upgrade|update) method=Upgrade;; deploy) method=Deploy;;
+    rollback) method=Rollback;; cleanup) method=Cleanup;; finalize-deployment) method=FinalizeDeployment;;
+    *) method=UpdateDeployment;;
+  esac
+  echo "error: rpmostreed OS operation $method not allowed for user" >&2; exit 1
+"""
 VAR_DIRECTORIES = ("home", "lib", "log", "mnt", "opt", "roothome", "spool", "srv", "tmp", "usrlocal", "usrlocal/bin")
 
 
@@ -262,6 +276,19 @@ class Node:
 
     # files
 
+    def write_public_status(self) -> Path:
+        """A directory with the answers of `rpm-ostree status` for users without rights, fresh."""
+        from lab.simulators import rpm_ostree_status, rpm_ostree_status_text
+
+        host = self._host()
+        public = self.directory / "public"
+        public.mkdir(exist_ok=True)
+        for suffix, booted_only in (("", False), ("-booted", True)):
+            document = rpm_ostree_status.document(host, booted_only=booted_only)
+            (public / f"json{suffix}").write_text(rpm_ostree_status.as_json(document))
+            (public / f"text{suffix}").write_text(rpm_ostree_status_text.for_people(host, booted_only=booted_only))
+        return public
+
     def mounts(self) -> Mounts:
         """The parts of the running node's file system. Changes with every boot into another deployment."""
         host = self._host()
@@ -290,13 +317,13 @@ def _shim(tool: str, python: str, main: str) -> str:
     refusals = {
         "bootc": "error: Status: Preparing for write: Querying root privilege: "
         "This command must be executed as the root user",
-        "rpm-ostree": "error: the lab simulates rpm-ostree for root only",
         "ostree": "error: the lab simulates ostree for root only",
     }
     refusal = refusals.get(tool, f"Call to {tool} failed: Interactive authentication required.")
+    for_others = RPM_OSTREE_FOR_OTHERS.strip() if tool == "rpm-ostree" else f"echo '{refusal}' >&2; exit 1"
     return (
         "#!/.lab/busybox sh\n"
-        f"[ -O /.lab/busybox ] || {{ echo '{refusal}' >&2; exit 1; }}\n"
+        f"[ -O /.lab/busybox ] || {{ {for_others}; }}\n"
         f'exec /.lab/busybox chroot /.lab/host {python} -I -S {main} {tool} "$@"\n'
     )
 
