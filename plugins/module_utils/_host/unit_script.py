@@ -75,13 +75,8 @@ EOF
   tool_there=${rest#*:}
 }
 loaded() { [ -n "$load" ] && [ "$load" != not-found ]; }
-ended() {
-  case $active in
-    active) [ "$sub" = exited ] ;;
-    failed|inactive) true ;;
-    *) false ;;
-  esac
-}
+# Its runs remain after their exit; one that is loaded and inactive is about to start, or to be forgotten.
+ended() { [ "$active" = failed ] || [ "$active/$sub" = active/exited ]; }
 note() {
   [ -n "$owner" ] && [ -d "$base/$owner" ] && [ ! -e "$base/$owner/result" ] || return 0
   printf '%s\n' "$1 ${code:-0} ${status:-0} ${result:-none}" >"$base/$owner/result.$$" &&
@@ -116,13 +111,15 @@ done
 attempt=0 waited=0
 while [ "$attempt" -lt 3 ]; do
   look
-  if loaded && [ "$active" = deactivating ] && [ "$waited" -lt @STOPPING@ ]; then
+  limit=0
+  case $active in deactivating) limit=@STOPPING@ ;; inactive) limit=5 ;; esac
+  if loaded && [ "$waited" -lt "$limit" ]; then
     waited=$((waited + 1)); sleep 1
     continue
   fi
   attempt=$((attempt + 1))
   if loaded; then
-    if ended; then
+    if ended || [ "$active" = inactive ]; then
       settle ended
     elif [ "$fingerprint_there" = "$fingerprint" ]; then
       rm -f "$base/$token"/environment.* "$base/$token/job"
@@ -223,7 +220,7 @@ if loaded && [ "$owner" = "$token" ]; then
     look
   fi
   if loaded && [ "$owner" = "$token" ]; then
-    ended || { echo "systemd could not stop $unit" >&2; exit 1; }
+    ended || [ "$active" = inactive ] || { echo "systemd could not stop $unit" >&2; exit 1; }
     settle ended
   fi
 fi
