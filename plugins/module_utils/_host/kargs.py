@@ -109,9 +109,8 @@ class Kargs:
                 "/run/ostree/staged-deployment does not say. Reboot into it, or take it away, and run again."
             )
         sources = view.sources(state)
-        own_source = sources.get(self.wish.owner or "", ())
-        owned = tuple(dict.fromkeys((*view.owned(self.wish.owner), *own_source)))
-        keep = self._needed_by_others(state, view)
+        owned = view.owned_by(self.wish.owner, state)
+        keep = view.needed_by_others(self.wish.owner, state)
         wanted = self.wish.apply(current, owned, keep)
         backend = self._backend(state, view, needed=wanted != current)
         if wanted == current:
@@ -133,13 +132,6 @@ class Kargs:
             if needed:
                 raise
             return self.backend
-
-    def _needed_by_others(self, state: HostState, view: KargsView) -> frozenset[str]:
-        """What must stay although this owner no longer lists it: the image brings it, or another owner set it too."""
-        theirs = [words for name, words in view.owners.items() if name != self.wish.owner]
-        theirs += [words for name, words in view.sources(state).items() if name != self.wish.owner]
-        image = view.image(state.next) or ()
-        return frozenset(word for words in (*theirs, image) for word in words)
 
     def _memory(self, found: _Situation) -> Step | None:
         """The step that writes the owner's list, if it is not right already; loader entries are their own memory.
@@ -309,7 +301,8 @@ def _warnings(found: _Situation, following: KernelArguments, image: tuple[str, .
     if in_place:
         warnings.append(
             "`ostree admin kargs edit-in-place` has edited the boot entries of all deployments, that of the rollback too, and has staged "
-            "nothing: node_reboot sees no reason to reboot, although the arguments need one (reboot_required)."
+            "nothing: node_reboot sees no reason to reboot, although the arguments need one. Run `systemctl reboot`, or let them wait "
+            "for the next image."
         )
     return warnings
 

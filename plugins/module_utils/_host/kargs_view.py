@@ -173,6 +173,16 @@ class KargsView:
         """What the node remembers for an owner."""
         return self.owners.get(owner, ()) if owner else ()
 
+    def owned_by(self, owner: str | None, state: HostState) -> tuple[str, ...]:
+        """What an owner has set: by the node's own list, and by the source of its name in the boot entry."""
+        return tuple(dict.fromkeys((*self.owned(owner), *self.sources(state).get(owner or "", ()))))
+
+    def needed_by_others(self, owner: str | None, state: HostState) -> frozenset[str]:
+        """What must stay although this owner no longer lists it: the next image brings it, or another owner set it too."""
+        theirs = [words for name, words in self.owners.items() if name != owner]
+        theirs += [words for name, words in self.sources(state).items() if name != owner]
+        return frozenset(word for words in (*theirs, self.image(state.next) or ()) for word in words)
+
     def waiting(self, state: HostState) -> tuple[str, ...]:
         """Words in the boot entry of what is booted that it runs without: they were added in place and wait for a reboot.
 
