@@ -45,6 +45,7 @@ options:
     type: int
     default: 900
   soft:
+    version_added: 0.2.0
     description:
       - Whether to restart userspace only, which takes seconds and keeps the running kernel and the boot id.
       - V(never) reboots in full.
@@ -56,6 +57,7 @@ options:
     choices: [never, auto, required]
     default: never
   inhibitors:
+    version_added: 0.2.0
     description:
       - What to do if a program holds an inhibitor lock of systemd that blocks a shutdown, such as a backup or a firmware update.
       - V(fail) names it and reboots nothing, V(wait) waits for it to end, V(ignore) reboots in spite of it.
@@ -63,6 +65,7 @@ options:
     choices: [fail, wait, ignore]
     default: fail
   inhibitor_timeout:
+    version_added: 0.2.0
     description: Seconds to wait for inhibitors to end, with O(inhibitors=wait).
     type: int
     default: 600

@@ -18,7 +18,8 @@ class Journal:
     Events: ``connect`` and ``exec`` (the connection), ``tool`` (``tool``, ``argv``, ``rc``, ``seconds``), ``pull``
     (``image``, ``digest``, ``bytes`` and ``layers`` downloaded, ``metadata_bytes``), ``shutdown`` (``kind``,
     ``finalized``: checksum or null, ``lost``: why a staged deployment was lost), ``boot`` (``boot_id``,
-    ``deployment``, ``digest``), ``fault`` (``fault``, ``action``: inject, clear or fire).
+    ``deployment``, ``digest``), ``soft-boot`` (``deployment``, null for the old root again), ``fault`` (``fault``,
+    ``action``: inject, clear or fire).
     """
 
     def __init__(self, path: str) -> None:

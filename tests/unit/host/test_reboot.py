@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -16,6 +17,7 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._core.reboot_plan 
     SoftReboot,
 )
 from ansible_collections.imagemode.nodes.plugins.module_utils._host.failure import HostFailure
+from ansible_collections.imagemode.nodes.plugins.module_utils._host.observe import ObservationFailed
 from ansible_collections.imagemode.nodes.plugins.module_utils._host.reboot import Reboot
 from ansible_collections.imagemode.nodes.plugins.module_utils._host.runner import NodeUnreachable, Outcome, Runner, Step
 from node_on_disk import D1, D2, bootc_status, entry
@@ -405,3 +407,37 @@ def test_check_mode_tells_of_inhibitors() -> None:
 
 def test_no_reboot_no_inhibitor() -> None:
     assert reboot(RebootingNode([LANDED], inhibited_for=1000))["changed"] is False
+
+
+def test_on_the_composefs_backend_only_what_bootc_prepared_is_used() -> None:
+    backend = {"composefs": {"verity": "f" * 128, "bootType": "Bls"}, "ostree": None}
+    old, new = {**OLD, **backend}, {**NEW, **backend, "softRebootCapable": True}
+    staged, landed = Boot("one", bootc_status(old, new)), Boot("one", bootc_status(new, rollback=old), soft_reboots=1)
+    with pytest.raises(Refusal, match="bootc has to prepare it"):
+        reboot(RebootingNode([staged]), soft=SoftReboot.REQUIRED)
+    node = RebootingNode([replace(staged, facts="prepared=yes"), landed])
+    result = reboot(node, D2, soft=SoftReboot.AUTO)
+    assert (result["rebooted"], result["usr_proven"], node.orders) == ("soft", None, [SOFT])
+
+
+def test_a_running_transaction_is_not_rebooted_away() -> None:
+    status = json.dumps(
+        {
+            "deployments": [
+                {"checksum": "b", "serial": 0, "osname": "os", "staged": True, "booted": False},
+                {"checksum": "a", "serial": 0, "osname": "os", "staged": False, "booted": True},
+            ],
+            "transaction": ["Upgrade", ":1.5", "/org/projectatomic/rpmostree1/os"],
+        }
+    )
+
+    class BusyNode(RebootingNode):
+        def _answer(self, argv: tuple[str, ...]) -> Outcome:
+            if argv[0] == "bootc":
+                return Outcome(argv, 127)
+            return Outcome(argv, 0, status) if argv == ("rpm-ostree", "status", "--json") else super()._answer(argv)
+
+    node = BusyNode([Boot("one", "")])
+    with pytest.raises(ObservationFailed, match=r"transaction .Upgrade. still runs"):
+        reboot(node)
+    assert node.orders == []
