@@ -237,7 +237,7 @@ class LongWork:
     def _harvest(self, run: _Run, watch: Outcome, after: tuple[Outcome, ...], late: bool = False) -> LongOutcome:
         header, _empty, stdout = watch.stdout.partition("\n\n")
         word, *numbers = header.split()
-        if word == "gone":
+        if word == "gone" or (word == "ended" and numbers[0] == "0"):  # 0: its main process never ended, nor began
             command = Outcome(run.work.argv, None, stdout, watch.stderr)
             return self._outcome(run, command, after=after, vanished=True)
         code, status, result = int(numbers[0]), int(numbers[1]), numbers[2]

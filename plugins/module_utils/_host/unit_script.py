@@ -82,15 +82,20 @@ note() {
   printf '%s\n' "$1 ${code:-0} ${status:-0} ${result:-none}" >"$base/$owner/result.$$" &&
     mv "$base/$owner/result.$$" "$base/$owner/result"
 }
+release() {
+  systemctl stop "$unit" >/dev/null 2>&1
+  systemctl reset-failed "$unit" >/dev/null 2>&1
+  return 0
+}
+# By one of those who see the end: a second one could hit what was started under the name since.
 settle() {
   note "$1"
+  if [ -n "$owner" ] && [ -d "$base/$owner" ]; then mkdir "$base/$owner/settled" 2>/dev/null || return 1; fi
   # The client of a transaction died of a signal that it does not understand as a wish: the daemon goes on without it.
   if [ "$tool_there" = rpm-ostree ] && [ "$code" = 2 ] && [ "$status" != 2 ]; then
     rpm-ostree cancel >/dev/null 2>&1 </dev/null
   fi
-  systemctl stop "$unit" >/dev/null 2>&1
-  systemctl reset-failed "$unit" >/dev/null 2>&1
-  return 0
+  release
 }
 """
 
@@ -120,7 +125,10 @@ while [ "$attempt" -lt 3 ]; do
   attempt=$((attempt + 1))
   if loaded; then
     if ended || [ "$active" = inactive ]; then
-      settle ended
+      if ! settle ended; then
+        if [ "$attempt" -lt 3 ]; then sleep 1; continue; fi
+        release
+      fi
     elif [ "$fingerprint_there" = "$fingerprint" ]; then
       rm -f "$base/$token"/environment.* "$base/$token/job"
       printf '%s\n' "$owner" >"$base/$token/adopted"
