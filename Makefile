@@ -35,6 +35,12 @@ ifeq ($(origin SECONDS),command line)
 export FUZZ_SECONDS := $(SECONDS)
 endif
 
+.PHONY: test-hosts
+test-hosts: ## Checks on real hosts: INVENTORY=file [LIMIT=pattern] [IMAGES=v1,v2] [ALLOW_REBOOT=1] [ARGS="…"]
+	@test -n '$(INVENTORY)' || { echo 'usage: make test-hosts INVENTORY=file, see docs/testing-on-hosts.md' >&2; exit 2; }
+	@dev/setup dev
+	@$(PYTHON) -m hosts --inventory '$(INVENTORY)' --limit '$(or $(LIMIT),all)' --images '$(IMAGES)' $(if $(filter 1 yes true,$(ALLOW_REBOOT)),--allow-reboot) -- $(ARGS)
+
 .PHONY: lab
 lab: ## The node lab by hand [ARGS="--help"]
 	@dev/setup lab

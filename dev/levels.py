@@ -82,6 +82,7 @@ LEVELS = (
             Step("mypy plugins", ("mypy", "--strict", "-p", f"{COLLECTION}.plugins")),
             Step("mypy lab", ("mypy", "--strict", "-p", "lab")),
             Step("mypy fuzz", ("mypy", "--strict", "-p", "fuzz")),
+            Step("mypy hosts", ("mypy", "--strict", "-p", "hosts")),
             _mypy_tests("tests/unit"),
             _mypy_tests("tests/conformance"),
             _mypy_tests("tests/scenarios"),
