@@ -38,6 +38,10 @@ def parse_rpm_ostree_status(text: str) -> HostState:
         raise document.complain("deployments", "has no booted deployment.")
     booted = deployments[booted_at]
     staged_at = next((index for index, entry in enumerate(entries) if entry.flag("staged")), None)
+    if staged_at:
+        raise document.complain(
+            "deployments", "has a staged deployment that is not the first: what boots next is not known."
+        )
     queued_at = next((index for index in range(booted_at) if index != staged_at), None)
     later = range(booted_at + 1, len(entries))
     rollback_at = (

@@ -193,6 +193,14 @@ def test_remote_replacements_of_any_shape_count(value: Any, replacements: tuple[
     assert state.booted.local_changes.replacements == replacements
 
 
+def test_a_staged_deployment_that_is_not_the_first_is_not_understood() -> None:
+    rollback, staged, booted = {"checksum": "r"}, {"checksum": "s", "staged": True}, {"checksum": "b", "booted": True}
+    with pytest.raises(StatusNotUnderstood, match="what boots next is not known"):
+        parse_rpm_ostree_status(json.dumps({"deployments": [rollback, staged, booted]}))
+    state = parse_rpm_ostree_status(json.dumps({"deployments": [staged, rollback, booted]}))
+    assert (state.next_slot, state.rollback_queued) == (Slot.STAGED, True)
+
+
 def test_rpm_ostree_without_a_booted_deployment_is_not_understood() -> None:
     with pytest.raises(StatusNotUnderstood, match="no booted deployment"):
         parse_rpm_ostree_status('{"deployments": [{"checksum": "c", "booted": false}]}')
