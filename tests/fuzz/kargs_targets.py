@@ -93,8 +93,17 @@ _TOML = (
     ),
 )
 _PROGRESS = {
-    "type": "ProgressBytes", "task": "pulling", "description": "x", "id": "y", "bytesCached": 1, "bytes": 10,
-    "bytesTotal": 100, "stepsCached": 0, "steps": 1, "stepsTotal": 3, "subtasks": [{"subtask": "merging"}],
+    "type": "ProgressBytes",
+    "task": "pulling",
+    "description": "x",
+    "id": "y",
+    "bytesCached": 1,
+    "bytes": 10,
+    "bytesTotal": 100,
+    "stepsCached": 0,
+    "steps": 1,
+    "stepsTotal": 3,
+    "subtasks": [{"subtask": "merging"}],
 }
 
 

@@ -6,7 +6,15 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 
-from fuzz import kargs_targets, reference_targets, runner_targets, status_targets, text_targets, unchanged_target
+from fuzz import (
+    kargs_targets,
+    reference_targets,
+    runner_targets,
+    status_targets,
+    text_targets,
+    unchanged_rpm_ostree_target,
+    unchanged_target,
+)
 
 Run = Callable[[bytes], None]
 
@@ -27,6 +35,7 @@ TARGETS = (
     Target("status-json", status_targets.status_json),
     Target("tool-failure", status_targets.tool_failure),
     Target("bootc-unchanged", unchanged_target.bootc_unchanged),
+    Target("rpm-ostree-unchanged", unchanged_rpm_ostree_target.rpm_ostree_unchanged),
     Target("image-reference", reference_targets.image_reference),
     Target("ostree-reference", reference_targets.ostree_reference),
     Target("containerfile", text_targets.containerfile),
