@@ -366,6 +366,32 @@ def test_the_real_skopeo_reads_what_is_rendered(registry: Registry, gpg: GpgKey,
     assert "rejected by policy" in copy(f"{registry.address}/mirrored/os:v2")
 
 
+def test_anchors_are_read_again_by_the_system(
+    make_node: MakeNode, trust: Trust, registry: Registry, locked: Registry
+) -> None:
+    assert locked.authority is not None
+    anchors = {"fleet": locked.authority.certificate.read_text()}
+    former = make_node("n1")
+    registries = [{"location": locked.address}]
+    assert trust(registries=registries).rc == 0
+    assert "unknown authority" in pull(former, "bootc", f"{locked.address}/os:v2")
+    assert trust(registries=registries, ca_anchors=anchors).rc == 0
+    assert "authentication required" in pull(former, "bootc", f"{locked.address}/os:v2")
+    spy = '#!/bin/sh\necho "$*" >>/var/ran; [ ! -e /var/broken ]\n'
+    image = images.build_base(registry.address, name="with-ca-trust", extra_files={"/usr/bin/update-ca-trust": spy})
+    former.destroy()
+    node = make_node("n1", image=image)
+    on_node(node, ": >/var/broken", stdin=b"")
+    failed = trust(ca_anchors=anchors)
+    assert "Run this again: it does what is left" in failed.result(TASK, "n1")["msg"]
+    on_node(node, "rm /var/broken", stdin=b"")
+    assert trust(ca_anchors=anchors).recap("n1")["changed"] == 1, "the file is there, but the system has not read it"
+    assert trust(ca_anchors=anchors).recap("n1")["changed"] == 0
+    assert read(node, "/var/ran").split() == ["extract", "extract"]
+    assert trust().recap("n1")["changed"] == 1
+    assert read(node, "/var/ran").split() == ["extract"] * 3
+
+
 def test_check_mode_predicts_and_writes_nothing(make_node: MakeNode, trust: Trust, signed: Signed) -> None:
     node = make_node("n1")
     variables = policy_of(signed, https_proxy="http://proxy.example.com:3128", no_proxy=["127.0.0.1"])
