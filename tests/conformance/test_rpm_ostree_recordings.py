@@ -237,7 +237,7 @@ def while_stalled(command: str, steps: list[Any]) -> list[Any]:
     def begin(host: HostUnderTest) -> None:
         host.node.inject("registry-stalls")
         running.append(host.start(host.world.translate(command)))
-        probe = "rpm-ostree kargs --append-if-missing=probe=1"
+        probe = "rpm-ostree kargs --delete-if-present=probe=1"  # changes nothing when it comes too early
         host.wait_until(lambda: "transaction in progress" in host.sh(probe).stderr.lower())
         host.node.journal.read("pull")
 
