@@ -158,6 +158,11 @@ def _stage(tool: StagingTool, state: HostState, booted: Deployment, desired: Des
         warnings.append(
             "packages were applied live to the booted deployment: they are gone after the reboot unless the image has them"
         )
+    if state.update_driver:
+        warnings.append(
+            f"the update driver {state.update_driver} is registered with rpm-ostree on this node: it does not know of this staging, and may "
+            "replace it"
+        )
     commands = tool.stage(state, booted, desired, signature)
     downloaded = desired.placement is Placement.DOWNLOADED
     predicted = Deployment(

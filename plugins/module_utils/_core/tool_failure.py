@@ -78,6 +78,11 @@ _ADVICE = (
         "Another rpm-ostree, bootc or ostree process works on this node. Wait for it, or stop it with `rpm-ostree cancel`.",
     ),
     _advice(
+        r"Updates and deployments are driven by",
+        "An update driver owns this node's updates. Stop it for good (`systemctl disable --now UNIT`), or set bypass_driver: true to go "
+        "past it this time.",
+    ),
+    _advice(
         r"executed as the root user|root privileges|not authorized|Permission denied",
         "This needs root on the node: set become: true, or connect as root.",
     ),

@@ -160,12 +160,13 @@ class KargsView:
     def carried(self, state: HostState) -> Difference | None:
         """What somebody staged over the booted arguments and bootc would lose by staging anew; None if there is nothing.
 
-        Words that one of the two images brings are no such change. Raises ObservationFailed.
+        Words that only one of the two images brings are no such change: rpm-ostree leaves them as they were, bootc does not.
+        Raises ObservationFailed.
         """
         following = self.next(state) if state.next_slot is Slot.STAGED else None
         if following is None:
             return None
-        of_images = {*(self.image(state.booted) or ()), *(self.image(state.staged) or ())}
+        of_images = set(self.image(state.booted) or ()) ^ set(self.image(state.staged) or ())
         change = Difference(self.booted(state).without_words(of_images), following.without_words(of_images))
         return change if change.removed or change.added else None
 

@@ -149,15 +149,10 @@ class NextArguments:
         return self.wish is not None and not self.wish.met_by(booted, self._owned(state, view), self._keep(state, view))
 
     def _owned(self, state: HostState, view: KargsView) -> tuple[str, ...]:
-        owner = self.wish.owner if self.wish else None
-        return tuple(dict.fromkeys((*view.owned(owner), *view.sources(state).get(owner or "", ()))))
+        return view.owned_by(self.wish.owner if self.wish else None, state)
 
     def _keep(self, state: HostState, view: KargsView) -> frozenset[str]:
-        """What must stay although this owner no longer lists it: the image brings it, or another owner set it too."""
-        owner = self.wish.owner if self.wish else None
-        theirs = [words for name, words in view.owners.items() if name != owner]
-        theirs += [words for name, words in view.sources(state).items() if name != owner]
-        return frozenset(word for words in (*theirs, view.image(state.next) or ()) for word in words)
+        return view.needed_by_others(self.wish.owner if self.wish else None, state)
 
     def _memory(
         self, view: KargsView, state: HostState, owned: tuple[str, ...], current: KernelArguments
