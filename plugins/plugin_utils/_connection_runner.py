@@ -5,14 +5,21 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import typing as t
 
 from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
-from ansible_collections.imagemode.nodes.plugins.module_utils._host.runner import NodeUnreachable, Runner, quote
+from ansible_collections.imagemode.nodes.plugins.module_utils._host.runner import (
+    NodeUnreachable,
+    Runner,
+    ShellFailed,
+    quote,
+)
 from ansible_collections.imagemode.nodes.plugins.plugin_utils._wall_clock import bounded
 
 _RESET_SECONDS = 20
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
 
 class ConnectionRunner(Runner):
@@ -25,6 +32,7 @@ class ConnectionRunner(Runner):
 
     def _execute(self, script: str, limit: int | None) -> tuple[int, str, str]:
         connection = self._action._connection
+        script = self._exports() + script
         takes_stdin = connection.has_pipelining and (connection.become is None or connection.become.pipelining)
         try:
             with bounded(limit):
@@ -46,6 +54,15 @@ class ConnectionRunner(Runner):
         harmless = (AnsibleConnectionFailure, AttributeError, NotImplementedError, NodeUnreachable)
         with contextlib.suppress(*harmless), bounded(_RESET_SECONDS):
             self._action._connection.reset()
+
+    def _exports(self) -> str:
+        """The task's `environment`, as shell text: Ansible itself adds it to modules only. It may hold a proxy's password."""
+        variables: dict[str, t.Any] = {}
+        self._action._compute_environment_string(variables)
+        for name in variables:
+            if not _NAME.match(name):
+                raise ShellFailed(f"environment: {name!r} is not the name of an environment variable.")
+        return "".join(f"export {name}={quote([str(value)])}\n" for name, value in variables.items())
 
     def _over_stdin(self, script: str) -> tuple[int, str, str]:
         return _streams(self._action._low_level_execute_command("/bin/sh -s", in_data=script.encode()))

@@ -8,6 +8,7 @@ has no size limit, and needs nothing on the node but a POSIX shell.
 from __future__ import annotations
 
 import base64
+import re
 import shlex
 import textwrap
 import uuid
@@ -62,6 +63,9 @@ run_bounded() {
 begin() { printf '%s begin %s\n' "$mark" "$1"; printf '%s begin %s\n' "$mark" "$1" >&2; rc=0; timed_out=0; }
 end() { printf '\n%s end %s %s %s\n' "$mark" "$1" "$rc" "$timed_out"; printf '\n%s end %s\n' "$mark" "$1" >&2; }
 """.replace("@GRACE@", str(_GRACE_SECONDS))
+
+
+_TRAILER = re.compile(r"(\d{1,9}) ([01])\s*\Z")
 
 
 class NodeUnreachable(Exception):
@@ -153,7 +157,12 @@ def _limit(steps: Sequence[Step]) -> int | None:
 
 
 def quote(argv: Sequence[str]) -> str:
-    """One command as shell text. Nothing else in this collection builds shell text from data."""
+    """One command as shell text. Nothing else in this collection builds shell text from data.
+
+    Raises ValueError for a word with a NUL character, which no argument of a command can hold: shells drop it silently.
+    """
+    if any("\0" in word for word in argv):
+        raise ValueError(f"a word of {' '.join(argv)!r} holds a NUL character")
     return " ".join(shlex.quote(word) for word in argv)
 
 
@@ -198,8 +207,10 @@ def parse_output(steps: Sequence[Step], mark: str, stdout: str, stderr: str) -> 
         if trailer is None:
             outcomes.append(Outcome(step.argv, None))
             continue
-        rc, timed_out = trailer.split()
-        outcomes.append(Outcome(step.argv, int(rc), out, err, timed_out == "1"))
+        ended = _TRAILER.match(trailer)
+        if ended is None:
+            raise ShellFailed(f"Something else wrote between our lines on this node: {trailer[:200]!r}")
+        outcomes.append(Outcome(step.argv, int(ended.group(1)), out, err, ended.group(2) == "1"))
     return outcomes
 
 

@@ -23,6 +23,8 @@ JOB = (
     r"""
 cd /
 exec </dev/null >"$dir/out" 2>"$dir/err"
+# What node_trust wrote for every pull of this node; what the session says comes later, and so wins.
+if [ -r /etc/imagemode/proxy.env ]; then set -a; . /etc/imagemode/proxy.env; set +a; fi
 for name in @CAPTURED@; do
   [ -f "$dir/environment.$name" ] || continue
   value=$(cat "$dir/environment.$name"); export "$name=$value"

@@ -20,6 +20,7 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._host.runner impor
     ShellFailed,
     Step,
     parse_output,
+    quote,
 )
 from ansible_collections.imagemode.nodes.plugins.plugin_utils._connection_runner import ConnectionRunner
 from ansible_collections.imagemode.nodes.plugins.plugin_utils._wall_clock import bounded
@@ -50,6 +51,11 @@ class LocalAction:
     def __init__(self, directory: Path, become: Any = None, has_pipelining: bool = True) -> None:
         self._connection = LocalConnection(become, has_pipelining)
         self.directory = directory
+        self.environment: dict[str, str] = {}
+
+    def _compute_environment_string(self, raw_environment_out: dict[str, Any]) -> str:
+        raw_environment_out.update(self.environment)
+        return ""
 
     def _low_level_execute_command(self, command: str, in_data: bytes | None = None) -> dict[str, Any]:
         if in_data is not None:
@@ -262,3 +268,29 @@ def test_a_step_can_ask_for_another_signal_than_term() -> None:
     outcome = LocalRunner().run_one(Step((sys.executable, "-c", program), timeout=2, signal="INT"))
     assert outcome.timed_out
     assert outcome.stdout.strip() == "SIGINT"
+
+
+@pytest.mark.parametrize("become", [None, Become(False)], ids=["stdin", "file"])
+def test_the_environment_of_the_task_reaches_the_command(become: Any, tmp_path: Path) -> None:
+    action = LocalAction(tmp_path, become)
+    action.environment = {"https_proxy": "http://user:pass'word $(id)@proxy.example.com:3128"}
+    outcome = ConnectionRunner(action).run_one(Step(("sh", "-c", 'printf %s "$https_proxy"'), timeout=20))
+    assert outcome.stdout == "http://user:pass'word $(id)@proxy.example.com:3128"
+
+
+def test_what_is_no_variable_never_reaches_the_shell(tmp_path: Path) -> None:
+    action = LocalAction(tmp_path)
+    action.environment = {"a; touch /tmp/x;": "1"}
+    with pytest.raises(ShellFailed, match="not the name of an environment variable"):
+        ConnectionRunner(action).run_one(Step(("true",)))
+
+
+def test_a_word_with_a_nul_is_refused() -> None:
+    with pytest.raises(ValueError, match="NUL"):
+        quote(["echo", "a\0b"])
+
+
+def test_an_end_line_that_somebody_wrote_into_is_not_believed() -> None:
+    stream = "m ready\nm begin 0\nout\nm end 0 0 Broadcast message\nm done\n"
+    with pytest.raises(ShellFailed, match="Something else wrote"):
+        parse_output([Step(("true",))], "m", stream, "")
