@@ -160,8 +160,8 @@ def _stage(tool: StagingTool, state: HostState, booted: Deployment, desired: Des
         )
     if state.update_driver:
         warnings.append(
-            f"the update driver {state.update_driver} is registered with rpm-ostree on this node: it does not know of this staging, and may "
-            "replace it"
+            f"the update driver {state.update_driver} is registered with rpm-ostree on this node: it does not know of this staging, and "
+            "may replace it"
         )
     commands = tool.stage(state, booted, desired, signature)
     downloaded = desired.placement is Placement.DOWNLOADED
