@@ -14,7 +14,6 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._host.observe impo
 from ansible_collections.imagemode.nodes.plugins.module_utils._host.runner import Outcome, Step
 
 _GUARD_SECONDS = 20
-_RETRY_SECONDS = 5
 
 Answer = TypeVar("Answer")
 
@@ -39,17 +38,20 @@ def first_failure(outcomes: Iterable[Outcome]) -> Outcome | None:
     return next((outcome for outcome in outcomes if outcome.ran and not outcome.ok), None)
 
 
-def patiently(observer: Observer, attempt: Callable[[], tuple[Answer, list[Outcome]]]) -> tuple[Answer, list[Outcome]]:
-    """Attempt, and again while another program holds the system lock, up to busy_timeout.
+def gave_way(outcomes: Iterable[Outcome]) -> bool:
+    """Whether a command gave up because another program was at work. It has tried nothing then, and may be tried again.
 
-    bootc waits for the lock by itself, without an end; rpm-ostree gives up at once, and has tried nothing then.
+    bootc waits for the system lock by itself, without an end; rpm-ostree gives up at once.
     """
+    failed = first_failure(outcomes)
+    return failed is not None and not failed.timed_out and says_busy(failed.stderr)
+
+
+def patiently(observer: Observer, attempt: Callable[[], tuple[Answer, list[Outcome]]]) -> tuple[Answer, list[Outcome]]:
+    """Attempt, and again while another program holds the system lock, up to busy_timeout."""
     waited = 0
     while True:
         answer, outcomes = attempt()
-        failed = first_failure(outcomes)
-        if failed is None or failed.timed_out or not says_busy(failed.stderr) or waited >= observer.busy_timeout:
+        if not gave_way(outcomes) or waited >= observer.busy_timeout:
             return answer, outcomes
-        observer.notify(f"waits: {observer.holder()} holds the system lock ({observer.busy_timeout - waited} s left)")
-        observer.sleep(_RETRY_SECONDS)
-        waited += _RETRY_SECONDS
+        waited += observer.pause(waited)

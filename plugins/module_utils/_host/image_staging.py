@@ -23,7 +23,7 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._core.staging_plan
     plan_unstaging,
 )
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.tool_failure import explain
-from ansible_collections.imagemode.nodes.plugins.module_utils._host.execution import first_failure
+from ansible_collections.imagemode.nodes.plugins.module_utils._host.execution import first_failure, gave_way
 from ansible_collections.imagemode.nodes.plugins.module_utils._host.kargs_view import STEP as READ_ARGUMENTS
 from ansible_collections.imagemode.nodes.plugins.module_utils._host.kargs_view import KargsView
 from ansible_collections.imagemode.nodes.plugins.module_utils._host.kargs_view import parse as parse_arguments
@@ -75,18 +75,21 @@ class ImageStaging:
 
     def run(self, check_mode: bool) -> dict[str, Any]:
         """The module's result. Raises HostFailure, ObservationFailed, Refusal, NodeUnreachable."""
-        before = self._look()
-        plan = self._plan(before)
-        view, note = self._prepare(plan)
-        if check_mode:
-            return self._predicted(plan, view)
-        started = time.monotonic()
-        if plan.changed:
-            plan, after, view = self._act(plan, note)
-        else:
-            after = before
+        waited = 0
+        while True:
+            plan = self._plan(self._look())
+            view, note = self._prepare(plan)
+            if check_mode:
+                return self._predicted(plan, view)
+            started = time.monotonic()
+            after, done, view = self._act(plan, note) if plan.changed else (plan.before, [], None)
+            # Whoever held the system lock may have changed everything, so all of it is looked at again.
+            if not gave_way(done) or not self._proof(plan).is_untouched(after) or waited >= self.options.busy_timeout:
+                break
+            waited += self._observer.pause(waited)
+        self._proof(plan).require(after, done)
         plan, after = self._complete(plan, after, view)
-        if any(command.pulls for command in plan.commands):
+        if self._stages(plan):
             self.notify(f"staged {describe(after.staged)} in {time.monotonic() - started:.0f} s, digest proven")
         return self._result(plan, after)
 
@@ -117,6 +120,8 @@ class ImageStaging:
     def _prepare(self, plan: Plan) -> tuple[KargsView | None, Step | None]:
         """Whatever could forbid the staging for the sake of kernel arguments shows here; and the note of what it would lose."""
         replaces = self._stages(plan) and plan.before.staged is not None and plan.before.tool is Tool.BOOTC
+        if self._stages(plan) and not replaces:
+            self._arguments.carried = None
         if self.options.unstage or not (self.options.kargs or replaces):
             return None, None
         view = parse_arguments(self.runner.run_one(READ_ARGUMENTS))
@@ -130,14 +135,13 @@ class ImageStaging:
 
     # acting
 
-    def _act(self, plan: Plan, note: Step | None) -> tuple[Plan, HostState, KargsView | None]:
+    def _act(self, plan: Plan, note: Step | None) -> tuple[HostState, list[Outcome], KargsView | None]:
         if self._stages(plan) and self.options.desired is not None:
             self.notify(f"stages {self.options.desired.describe()} with {_name(plan.before.tool)}")
         looks = self._looks_at_arguments(plan.after)
         last = [READ_ARGUMENTS] if looks else []
         after, done, tail = self._execution.run(plan, plan.commands, [note] if note else [], last)
-        self._proof(plan).require(after, done)
-        return plan, after, self._view(tail)
+        return after, done, self._view(tail)
 
     def _looks_at_arguments(self, state: HostState) -> bool:
         """rpm-ostree leaves out the arguments that an image brings, so a staged image has to be looked at."""
@@ -168,7 +172,7 @@ class ImageStaging:
             return plan, state
         memory = [addition.memory] if addition.memory else []
         plan = _extended(plan, addition.commands)
-        state, done, tail = self._execution.run(plan, addition.commands, memory, [READ_ARGUMENTS])
+        state, done, tail = self._execution.run_patiently(plan, addition.commands, memory, [READ_ARGUMENTS])
         left = self._left(state, self._view(tail))
         if left is None or left.commands or not self._proof(plan).is_in_place(state):
             failed = first_failure(done)
@@ -204,7 +208,7 @@ class ImageStaging:
         if command is None:
             return plan, state
         plan = _extended(plan, [command])
-        state, done, _tail = self._execution.run(plan, [command])
+        state, done, _tail = self._execution.run_patiently(plan, [command])
         if state.staged is None or not state.staged.download_only:
             failed = first_failure(done)
             raise self._proof(plan).incomplete(
@@ -217,7 +221,7 @@ class ImageStaging:
         if not self.options.apply_live or staged is None or state.live_replaced == staged.checksum:
             return plan, state
         plan = _extended(plan, [_APPLY_LIVE])
-        state, done, _tail = self._execution.run(plan, [_APPLY_LIVE])
+        state, done, _tail = self._execution.run_patiently(plan, [_APPLY_LIVE])
         if state.staged is None or state.live_replaced != state.staged.checksum:
             failed = first_failure(done)
             why = explain(failed.stderr) if failed else "rpm-ostree reported success, but its status does not say so"

@@ -200,6 +200,13 @@ class Observer:
             "Wait for it to end and run again; `rpm-ostree cancel` on the node ends a stuck rpm-ostree transaction."
         )
 
+    def pause(self, waited: int) -> int:
+        """Wait a little for whoever holds the system lock, aloud; the seconds that took."""
+        self.notify(f"waits: {self.holder()} holds the system lock ({self.busy_timeout - waited} s left)")
+        seconds = max(1, min(_PAUSE_SECONDS, self.busy_timeout - waited))
+        self.sleep(seconds)
+        return seconds
+
     def holder(self) -> str:
         """Who holds the lock, as far as it can be told: a transaction that rpm-ostree names, or what the kernel knows."""
         status, lock = self.runner.run([Step(RPM_OSTREE_STATUS, timeout=_PATIENCE_SECONDS), lock_holder_step()])

@@ -40,6 +40,10 @@ class StagingProof:
             return self.is_staged(state) or self.desired.satisfied_by(state.booted, self._signature())
         return self.desired.satisfied_by(state.next, self._signature())
 
+    def is_untouched(self, after: HostState) -> bool:
+        """Whether what boots next and what is staged is what it was before."""
+        return _places(after) == _places(self.plan.before)
+
     def require(self, after: HostState, outcomes: Sequence[Outcome]) -> None:
         """Raises HostFailure if the node is not where the plan wanted it."""
         if self.is_in_place(after):
@@ -49,7 +53,7 @@ class StagingProof:
 
     def incomplete(self, after: HostState, why: str) -> HostFailure:
         """The failure, after what is unproven was withdrawn."""
-        if _places(after) == _places(self.plan.before):
+        if self.is_untouched(after):
             message = f"{why.rstrip('.')}. Nothing on the node was changed."
             return HostFailure(message, staging_result(self.plan, after, changed=False))
         undone, left = self._withdraw(after)
@@ -57,8 +61,7 @@ class StagingProof:
 
     def kept(self, after: HostState, why: str) -> HostFailure:
         """The failure of something that comes after the staging, which stands."""
-        changed = _places(after) != _places(self.plan.before)
-        return HostFailure(why, staging_result(self.plan, after, changed=changed))
+        return HostFailure(why, staging_result(self.plan, after, changed=not self.is_untouched(after)))
 
     def _signature(self) -> Any:
         return self.desired.signature_on(self.plan.before) if self.desired else None

@@ -32,35 +32,43 @@ class StagingRun:
     ) -> tuple[HostState, list[Outcome], list[Outcome]]:
         """Run `first`, the commands, and in the same trip `last` and the questions after the state.
 
-        The state, the outcomes of `first` and the commands, and those of `last`. Again while another program holds the
-        system lock. Raises HostFailure, NodeUnreachable.
+        The state, the outcomes of `first` and the commands, and those of `last`. Raises HostFailure, NodeUnreachable.
         """
         tool = plan.before.tool
         pulling = next((index for index, command in enumerate(commands) if command.pulls), None)
         try:
             if pulling is None:
-                steps = [*first, *steps_of(commands, self.busy_timeout)]
-                (state, tail), done = patiently(self.observer, lambda: self._directly(tool, steps, last))
-            else:
-                before = [*first, *steps_of(commands[:pulling], self.busy_timeout)]
-                work = Work(commands[pulling].argv, self.stage_timeout, description=commands[pulling].purpose)
-                (state, tail), done = patiently(self.observer, lambda: self._as_unit(tool, work, before, last))
+                return self._directly(tool, [*first, *steps_of(commands, self.busy_timeout)], last)
+            before = [*first, *steps_of(commands[:pulling], self.busy_timeout)]
+            work = Work(commands[pulling].argv, self.stage_timeout, description=commands[pulling].purpose)
+            return self._as_unit(tool, work, before, last)
         except (ObservationFailed, LongWorkFailed) as failure:
             ran = " and ".join(f"`{' '.join(command.argv)}`" for command in commands)
             raise HostFailure(
                 f"{ran} was run, but what became of it could not be read: {failure}", plan.as_dict()
             ) from None
+
+    def run_patiently(
+        self, plan: Plan, commands: Sequence[Command], first: Sequence[Step] = (), last: Sequence[Step] = ()
+    ) -> tuple[HostState, list[Outcome], list[Outcome]]:
+        """The same, again while another program holds the system lock."""
+
+        def attempt() -> tuple[tuple[HostState, list[Outcome]], list[Outcome]]:
+            state, done, tail = self.run(plan, commands, first, last)
+            return (state, tail), done
+
+        (state, tail), done = patiently(self.observer, attempt)
         return state, done, tail
 
     def _directly(
         self, tool: Tool | None, steps: Sequence[Step], last: Sequence[Step]
-    ) -> tuple[tuple[HostState, list[Outcome]], list[Outcome]]:
+    ) -> tuple[HostState, list[Outcome], list[Outcome]]:
         state, outcomes = self.observer.with_tool(tool, [*steps, *last])
-        return (state, outcomes[len(steps) :]), outcomes[: len(steps)]
+        return state, outcomes[: len(steps)], outcomes[len(steps) :]
 
     def _as_unit(
         self, tool: Tool | None, work: Work, before: Sequence[Step], last: Sequence[Step]
-    ) -> tuple[tuple[HostState, list[Outcome]], list[Outcome]]:
+    ) -> tuple[HostState, list[Outcome], list[Outcome]]:
         observer = self.observer
         questions = observer.questions(tool)
         found = LongWork(observer.runner, observer.notify, sleep=observer.sleep).run(
@@ -78,7 +86,7 @@ class StagingRun:
                 "the node was rebooted while it staged, or somebody stopped the unit imagemode-stage.service: what came of it is told by "
                 "the node's state alone"
             )
-        return (state, tail), done
+        return state, done, tail
 
     def _note_updaters(self, outcomes: Sequence[Outcome]) -> None:
         answers = outcomes[0].stdout.split() if outcomes and outcomes[0].ran else []
