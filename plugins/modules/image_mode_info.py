@@ -174,6 +174,11 @@ host:
     unlocked:
       description: V(none), V(development), V(hotfix) or V(transient), the state of /usr.
       type: str
+    live_replaced:
+      description:
+        - The commit that C(rpm-ostree apply-live) applied to the running system, V(null) if none. /usr is then not that of
+          RV(host.booted), whatever became of the deployment since.
+      type: str
     read_only:
       description: Whether /sysroot is on a read-only device, as on a live system.
       type: bool
@@ -190,6 +195,12 @@ host:
     update_driver:
       description: What has registered itself as the driver of updates, for example V(Zincati).
       type: str
+    updaters:
+      description:
+        - Active units that update the host on their own, and may replace what is staged or reboot at any time,
+          for example V(bootc-fetch-apply-updates.timer).
+      type: list
+      elements: str
     boot_id:
       description: The kernel's id of this boot.
       type: str

@@ -197,7 +197,7 @@ class HostState:
 
     `kargs_next` is None where nobody on the host could tell it. `unlocked` is `none`, `development`, `hotfix` or
     `transient`. `live_replaced` is the commit that was applied live, so that /usr is not that of the booted deployment;
-    only rpm-ostree tells it. `tool` is None on a host that is not image-mode, and then every deployment is None as well.
+    only rpm-ostree tells it. `updaters` are active units that update the host on their own, where they were asked for. `tool` is None on a host that is not image-mode, and then every deployment is None as well.
     """
 
     tool: Tool | None
@@ -211,6 +211,7 @@ class HostState:
     read_only: bool = False
     transaction: Transaction | None = None
     update_driver: str | None = None
+    updaters: tuple[str, ...] = ()
     bootc_version: str | None = None
     rpm_ostree_version: str | None = None
     boot_id: str | None = None
@@ -282,6 +283,7 @@ class HostState:
             "read_only": self.read_only,
             "transaction": self.transaction.as_dict() if self.transaction else None,
             "update_driver": self.update_driver,
+            "updaters": list(self.updaters),
             "boot_id": self.boot_id,
             "kargs": {
                 "booted": None if self.kargs_booted is None else list(self.kargs_booted),

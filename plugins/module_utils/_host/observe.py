@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from ansible_collections.imagemode.nodes.plugins.module_utils._core import updaters
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.bootc_status import parse_bootc_status
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.host_state import (
     Deployment,
@@ -120,9 +121,10 @@ class Observer:
             Step(("rpm-ostree", "--version"), timeout=_PATIENCE_SECONDS),
             Step(RPM_OSTREE_STATUS, timeout=_PATIENCE_SECONDS),
             Step(("rpm-ostree", "kargs"), timeout=_PATIENCE_SECONDS),
+            Step(updaters.QUESTION, timeout=_PATIENCE_SECONDS),
         ]
         try:
-            state, (bootc_version, version, status, kargs) = self.with_any_tool(extras)
+            state, (bootc_version, version, status, kargs, active) = self.with_any_tool(extras)
         except NotImageMode:
             boot_id, kargs_booted = _parse_identity(self.runner.run_one(_IDENTITY))
             return HostState(tool=None, boot_id=boot_id, kargs_booted=kargs_booted)
@@ -130,6 +132,7 @@ class Observer:
             state,
             bootc_version=_bootc_version(bootc_version),
             rpm_ostree_version=_rpm_ostree_version(version),
+            updaters=updaters.active_updaters(active.stdout),
             kargs_next=words_as_found(kargs.stdout) if kargs.ok else state.kargs_next,
         )
         return self._enriched(state, status)
@@ -221,14 +224,7 @@ class Observer:
 def enrich(state: HostState, other: HostState) -> HostState:
     """What only rpm-ostree can tell, added to bootc's view: local changes, origins, transaction, update driver."""
     if state.tool is not Tool.BOOTC:
-        return replace(
-            other,
-            bootc_version=state.bootc_version,
-            rpm_ostree_version=state.rpm_ostree_version,
-            boot_id=state.boot_id,
-            kargs_booted=state.kargs_booted,
-            kargs_next=state.kargs_next,
-        )
+        return state
     known = {(d.checksum, d.serial): d for d in (other.booted, other.staged, other.rollback, *other.others) if d}
 
     def merge(deployment: Deployment | None) -> Deployment | None:
@@ -240,6 +236,7 @@ def enrich(state: HostState, other: HostState) -> HostState:
             origin=twin.origin,
             version=deployment.version or twin.version,
             stateroot=deployment.stateroot or twin.stateroot,
+            base_checksum=twin.base_checksum,
             local_changes=twin.local_changes if deployment.local_changes else deployment.local_changes,
         )
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from ansible_collections.imagemode.nodes.plugins.module_utils._core import updaters
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.host_state import HostState, Tool
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.plan import Command, Plan
 from ansible_collections.imagemode.nodes.plugins.module_utils._host.execution import patiently, steps_of
@@ -14,8 +15,7 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._host.long_work im
 from ansible_collections.imagemode.nodes.plugins.module_utils._host.observe import ObservationFailed, Observer
 from ansible_collections.imagemode.nodes.plugins.module_utils._host.runner import Outcome, Step
 
-_UPDATERS = ("zincati.service", "bootc-fetch-apply-updates.timer", "rpm-ostreed-automatic.timer")
-_WHO_UPDATES = Step(("systemctl", "is-active", *_UPDATERS), timeout=10)
+_WHO_UPDATES = Step(updaters.QUESTION, timeout=10)
 
 
 @dataclass
@@ -89,11 +89,6 @@ class StagingRun:
         return state, done, tail
 
     def _note_updaters(self, outcomes: Sequence[Outcome]) -> None:
-        answers = outcomes[0].stdout.split() if outcomes and outcomes[0].ran else []
-        for name in [name for name, answer in zip(_UPDATERS, answers) if answer == "active"]:
-            warning = (
-                f"{name} is active on this node: it updates on its own, may replace what was staged here, and may reboot at any time. "
-                f"Stop it for good (`systemctl disable --now {name}`) on nodes that are updated from outside."
-            )
-            if warning not in self.warnings:
-                self.warnings.append(warning)
+        answer = outcomes[0].stdout if outcomes and outcomes[0].ran else ""
+        warnings = map(updaters.warning, updaters.active_updaters(answer))
+        self.warnings += [warning for warning in warnings if warning not in self.warnings]
