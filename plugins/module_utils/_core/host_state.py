@@ -197,7 +197,8 @@ class HostState:
 
     `kargs_next` is None where nobody on the host could tell it. `unlocked` is `none`, `development`, `hotfix` or
     `transient`. `live_replaced` is the commit that was applied live, so that /usr is not that of the booted deployment;
-    only rpm-ostree tells it. `updaters` are active units that update the host on their own, where they were asked for. `tool` is None on a host that is not image-mode, and then every deployment is None as well.
+    only rpm-ostree tells it. `updaters` are active units that update the host on their own, where they were asked
+    for. `tool` is None on a host that is not image-mode, and then every deployment is None as well.
     """
 
     tool: Tool | None
