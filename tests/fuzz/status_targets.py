@@ -78,7 +78,7 @@ def _readable(text: str) -> None:
 
 
 def _walk(fields: Fields, depth: int) -> None:
-    accessors = (fields.text, fields.number, fields.flag, fields.any, fields.has, fields.texts)
+    accessors = (fields.text, fields.number, fields.flag, fields.any, fields.texts)
     for key in ("status", "booted", "image", "deployments", "transaction", "apiVersion", "missing"):
         for accessor in accessors:
             try:

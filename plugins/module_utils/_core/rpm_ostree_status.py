@@ -93,10 +93,16 @@ def _image(entry: Fields) -> DeployedImage | None:
     return DeployedImage(
         reference=reference,
         signature=signature,
-        digest=entry.text("container-image-reference-digest"),
+        digest=_digest(entry),
         version=entry.text("version"),
         timestamp=_timestamp(entry),
     )
+
+
+def _digest(entry: Fields) -> str | None:
+    """rpm-ostree before 2021.9 did not print the digest, but the commit has always had it (recorded, 2026.2: they are the same)."""
+    meta = entry.object("base-commit-meta")
+    return entry.text("container-image-reference-digest") or (meta.text("ostree.manifest-digest") if meta else None)
 
 
 def _timestamp(entry: Fields) -> str | None:
@@ -116,12 +122,13 @@ def _local_changes(entry: Fields) -> LocalChanges:
         + entry.texts("requested-local-packages")
         + entry.texts("requested-local-fileoverride-packages")
         + entry.texts("requested-modules")
+        + entry.texts("requested-modules-enabled")
     )
     return LocalChanges(
         packages=packages,
         removals=entry.texts("requested-base-removals"),
         replacements=entry.texts("requested-base-local-replacements") + _remote_replacements(entry),
-        initramfs=entry.flag("regenerate-initramfs") or entry.has("initramfs-args") or entry.has("initramfs-etc"),
+        initramfs=entry.flag("regenerate-initramfs") or bool(entry.any("initramfs-args") or entry.any("initramfs-etc")),
         cliwrap=entry.flag("cliwrap"),
     )
 

@@ -82,10 +82,6 @@ class Fields:
         """The raw value, where more than one type is legal."""
         return self._value.get(key)
 
-    def has(self, key: str) -> bool:
-        """Whether the key is there and not null."""
-        return self._value.get(key) is not None
-
     def object(self, key: str) -> Fields | None:
         """A nested object, or None."""
         value = self._get(key, dict)
