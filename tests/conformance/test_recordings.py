@@ -391,16 +391,18 @@ DOWNLOAD_ONLY = Journey(
         reboot,
         retag("v3", "track"),
         *replay("37-registry-trouble", "01-download-only"),
-        *replay("37-registry-trouble", *JSON_STATUS, situation="37ca"),
+        *replay("37-registry-trouble", *JSON_STATUS, "ostree-admin-status", situation="37ca"),
         reboot,
         *replay("37-registry-trouble", "02-after-reboot", "03-check", "04-from-downloaded", "05-upgrade"),
         *replay("37-registry-trouble", "06-from-downloaded-again", "07-lock-again"),
         # not rpm-ostree's: its daemon had not noticed the new lock yet, which is a matter of its own time
-        *replay("37-registry-trouble", "bootc-status-json", "bootc-status-json-v1", situation="37cc"),
+        *replay(
+            "37-registry-trouble", "bootc-status-json", "bootc-status-json-v1", "ostree-admin-status", situation="37cc"
+        ),
         *replay("37-registry-trouble", "08-from-downloaded"),
-        *replay("37-registry-trouble", *JSON_STATUS, situation="37cd"),
+        *replay("37-registry-trouble", *JSON_STATUS, "ostree-admin-status", situation="37cd"),
         *replay("37-registry-trouble", "09-switch-over-locked"),
-        *replay("37-registry-trouble", *JSON_STATUS, situation="37ce"),
+        *replay("37-registry-trouble", *JSON_STATUS, "ostree-admin-status", situation="37ce"),
     ],
     options={"kargs": KARGS_LATER},
 )

@@ -29,8 +29,8 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._core.plan import 
 
 Desired = Union[DesiredImage, DesiredRef]
 
-# The index alone would hit whatever is first by then.
-_STILL_STAGED = 'ostree admin status | grep -qF -- " $1 (staged)"'
+# The index alone would hit whatever is first by then. Of one that is locked ostree says only that (recorded, ostree 2026.4).
+_STILL_STAGED = 'ostree admin status | grep -F -- " $1 (" | grep -qE "[(](staged|finalization locked)[)]"'
 
 
 class StagingTool(ABC):

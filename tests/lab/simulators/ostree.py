@@ -70,7 +70,7 @@ def status(host: Host) -> str:
 
 def _role(one: Deployment, staged: Deployment | None, order: list[str], booted: str) -> str:
     if staged is not None and one.id == staged.id:
-        return " (staged)" if not one.locked else " (staged) (finalization locked)"
+        return " (finalization locked)" if one.locked else " (staged)"
     if one.id == booted:
         return ""
     if order.index(one.id) < order.index(booted):
