@@ -87,7 +87,7 @@ class ImageStaging:
             if not gave_way(done) or not self._proof(plan).is_untouched(after) or waited >= self.options.busy_timeout:
                 break
             waited += self._observer.pause(waited)
-        self._proof(plan).require(after, done)
+        self._execution.warnings += self._proof(plan).require(after, done)
         plan, after = self._complete(plan, after, view)
         if self._stages(plan):
             self.notify(f"staged {describe(after.staged)} in {time.monotonic() - started:.0f} s, digest proven")

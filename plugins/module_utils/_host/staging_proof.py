@@ -8,11 +8,24 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.desired_image import Placement
-from ansible_collections.imagemode.nodes.plugins.module_utils._core.host_state import Deployment, HostState, describe
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.host_state import (
+    Deployment,
+    HostState,
+    Tool,
+    describe,
+)
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.plan import Plan
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.staging_plan import Desired, discard
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.tool_failure import explain
-from ansible_collections.imagemode.nodes.plugins.module_utils._host.execution import first_failure, steps_of
+from ansible_collections.imagemode.nodes.plugins.module_utils._host.bound_images import (
+    bound_images_step,
+    parse_bound_images,
+)
+from ansible_collections.imagemode.nodes.plugins.module_utils._host.execution import (
+    first_failure,
+    gave_way,
+    steps_of,
+)
 from ansible_collections.imagemode.nodes.plugins.module_utils._host.failure import HostFailure
 from ansible_collections.imagemode.nodes.plugins.module_utils._host.runner import Outcome, Runner
 
@@ -44,12 +57,32 @@ class StagingProof:
         """Whether what boots next and what is staged is what it was before."""
         return _places(after) == _places(self.plan.before)
 
-    def require(self, after: HostState, outcomes: Sequence[Outcome]) -> None:
-        """Raises HostFailure if the node is not where the plan wanted it."""
-        if self.is_in_place(after):
-            return
+    def require(self, after: HostState, outcomes: Sequence[Outcome]) -> tuple[str, ...]:
+        """Raises HostFailure if the node is not where the plan wanted it; returns what is to be warned of if it is."""
         failed = first_failure(outcomes)
-        raise self.incomplete(after, self._tool_failure(failed) if failed is not None else self._unproven(after))
+        if not self.is_in_place(after):
+            raise self.incomplete(after, self._tool_failure(failed) if failed is not None else self._unproven(after))
+        pulls = [command.argv for command in self.plan.commands if command.pulls]
+        if failed is None or failed.argv not in pulls or gave_way([failed]) or not self.is_staged(after):
+            return ()
+        return self._failed_after_staging(after, failed)
+
+    def _failed_after_staging(self, after: HostState, failed: Outcome) -> tuple[str, ...]:
+        """The right image is staged, and the tool failed at what comes behind that: removing old images, or bound images."""
+        said = self._tool_failure(failed).rstrip(".")
+        if after.tool is Tool.BOOTC and after.staged is not None:
+            bound = parse_bound_images(self.runner.run_one(bound_images_step(after.staged)))
+            if bound is None:
+                raise self.incomplete(
+                    after, f"{said}. The image was staged, but whether all of it is there cannot be told"
+                )
+            if bound:
+                raise self.incomplete(
+                    after,
+                    f"{said}. The image was staged, but images that it is bound to may be missing on the node "
+                    f"({', '.join(bound)} in /usr/lib/bootc/bound-images.d)",
+                )
+        return (f"{said}. The image had been staged before that, and is proven",)
 
     def incomplete(self, after: HostState, why: str) -> HostFailure:
         """The failure, after what is unproven was withdrawn."""

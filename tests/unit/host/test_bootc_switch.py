@@ -17,6 +17,7 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._host.observe impo
 from node_on_disk import BOOTC, D1, D2, NAME, NodeOnDisk, entry
 
 STATUS = "bootc status --json"
+STAGED_COMMIT_2 = "[ \"$2\" != status ] || echo '  default commit-2222.0 (staged)'"
 STAGED_COMMIT_1 = "[ \"$2\" != status ] || echo '  default commit-1111.0 (staged)'"
 
 
@@ -94,11 +95,36 @@ def test_an_unexpected_digest_is_not_left_staged(node: NodeOnDisk) -> None:
     assert (failure.value.result["reboot_required"], failure.value.result["digest"]) == (False, D1)
 
 
-def test_exit_1_that_left_something_staged_is_seen(node: NodeOnDisk) -> None:
-    node.tool("bootc", BOOTC + '[ "$1" = status ] || { echo "error: pruning" >&2; exit 1; }')
+def fails_after_staging(node: NodeOnDisk, files: str) -> None:
+    """bootc exits 1 with the image staged; `files` is what the shell prints of the staged deployment."""
+    node.tool("bootc", BOOTC + '[ "$1" = status ] || { echo "error: Staging: pruning" >&2; exit 1; }')
+    node.tool("ls", files)
+    node.tool("ostree", STAGED_COMMIT_2)
     node.later(entry(), entry("v2", D2))
+
+
+def test_exit_1_behind_the_staging_is_a_warning(node: NodeOnDisk) -> None:
+    fails_after_staging(node, 'case "$*" in *usr) echo /tree/usr ;; *) exit 2 ;; esac')
     result = switch(node, "v2", D2)
     assert (result["changed"], result["reboot_required"]) == (True, True)
+    assert any("failed with code 1: Staging: pruning" in warning for warning in result["warnings"])
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ('case "$*" in *usr) echo /tree/usr ;; *) echo app.container ;; esac', "app.container"),
+        ("exit 2", "cannot be told"),
+    ],
+    ids=["bound images", "no files"],
+)
+def test_exit_1_that_may_have_missed_bound_images_is_not_left_staged(node: NodeOnDisk, files: str, said: str) -> None:
+    fails_after_staging(node, files)
+    with pytest.raises(HostFailure, match=said) as failure:
+        switch(node, "v2", D2)
+    assert node.journal[-1] == "ostree admin undeploy 0"
+    assert "discarded again" in str(failure.value)
+    assert failure.value.result["reboot_required"] is False
 
 
 def test_staging_has_a_deadline(node: NodeOnDisk) -> None:
