@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 class Journal:
     """``journal.jsonl`` of a node. Every entry has ``t`` (seconds since 1970) and ``event``.
 
-    Events: ``connect`` and ``exec`` (the connection), ``tool`` (``tool``, ``argv``, ``rc``, ``seconds``), ``pull``
+    Events: ``connect`` and ``exec`` (the lab's connection), ``session`` (a command through a real sshd), ``tool``
+    (``tool``, ``argv``, ``rc``, ``seconds``), ``pull``
     (``image``, ``digest``, ``bytes`` and ``layers`` downloaded, ``metadata_bytes``), ``shutdown`` (``kind``,
     ``finalized``: checksum or null, ``lost``: why a staged deployment was lost), ``boot`` (``boot_id``,
     ``deployment``, ``digest``), ``soft-boot`` (``deployment``, null for the old root again), ``fault`` (``fault``,

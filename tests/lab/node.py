@@ -12,6 +12,7 @@ import stat
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from lab import faults, trees
@@ -30,12 +31,14 @@ BACKENDS = ("ostree", "composefs")
 TOOLS = ("bootc", "rpm-ostree", "ostree")
 SYSTEM_TOOLS = ("systemctl", "systemd-inhibit", "systemd-run", "reboot", "shutdown", "poweroff")
 REFSPEC = "lab:labos/stable/base"
-REPOSITORY: Mapping[str, Sequence[str]] = {
-    "labbase": ("1.0-1.noarch",),
-    "labtool": ("1.0-1.noarch", "1.1-1.noarch"),
-    "labextra": ("2.0-1.noarch",),
-    **dict.fromkeys(("htop", "strace", "tmux", "vim", "usbguard"), ("1.0-1.noarch",)),
-}
+REPOSITORY: Mapping[str, Sequence[str]] = MappingProxyType(
+    {
+        "labbase": ("1.0-1.noarch",),
+        "labtool": ("1.0-1.noarch", "1.1-1.noarch"),
+        "labextra": ("2.0-1.noarch",),
+        **dict.fromkeys(("htop", "strace", "tmux", "vim", "usbguard"), ("1.0-1.noarch",)),
+    }
+)
 # Everybody may read the status; writing needs rights (recorded, rpm-ostree 2026.2).
 RPM_OSTREE_FOR_OTHERS = """
   if [ "$1" = status ] && [ -d /.lab/public ]; then

@@ -144,15 +144,15 @@ def test_a_secret_is_seen_nowhere(shell: Shell, tmp_path: Path) -> None:
 
 
 def test_a_secret_is_in_no_command_line(tmp_path: Path) -> None:
-    script: list[str] = []
+    scripts: list[str] = []
 
     class Recording(Shell):
-        def _execute(self, text: str, limit: int | None) -> tuple[int, str, str]:
-            script.append(text)
-            return super()._execute(text, limit)
+        def _execute(self, script: str, limit: int | None) -> tuple[int, str, str]:
+            scripts.append(script)
+            return super()._execute(script, limit)
 
     run(Recording(None), item(etc(tmp_path) / "token", content=SECRET, secret=True))
-    assert all(SECRET not in text for text in script)
+    assert all(SECRET not in text for text in scripts)
     encoded = base64.b64encode(SECRET.encode()).decode()[4:-4]
     carrying = [line for text in script for line in text.splitlines() if encoded in line]
     assert not [line for line in carrying if " " in line], "it stands alone in a document that a command reads"
