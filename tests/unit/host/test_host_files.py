@@ -154,7 +154,7 @@ def test_a_secret_is_in_no_command_line(tmp_path: Path) -> None:
     run(Recording(None), item(etc(tmp_path) / "token", content=SECRET, secret=True))
     assert all(SECRET not in text for text in scripts)
     encoded = base64.b64encode(SECRET.encode()).decode()[4:-4]
-    carrying = [line for text in script for line in text.splitlines() if encoded in line]
+    carrying = [line for text in scripts for line in text.splitlines() if encoded in line]
     assert not [line for line in carrying if " " in line], "it stands alone in a document that a command reads"
 
 
