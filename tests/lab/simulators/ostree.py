@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""`ostree admin status|undeploy|pin|unlock|lock-finalization|kargs edit-in-place|config-diff`, `ostree --version` (2026.4)."""
+"""`ostree admin status|undeploy|pin|unlock|lock-finalization|kargs edit-in-place|config-diff`, `ostree refs|--version` (2026.4)."""
 
 from __future__ import annotations
 
 import os
+import re
 import sys
 
 from lab.simulators import boot_entries, soft_reboot, sysroot, sysroot_lock
@@ -30,7 +31,9 @@ def run(host: Host, argv: list[str]) -> int:
         sys.stderr.write("error: Not currently booted into an OSTree system\n")
         return 1
     try:
-        if argv[:2] == ["admin", "status"]:
+        if argv == ["refs"]:
+            print("\n".join(refs(host)))
+        elif argv[:2] == ["admin", "status"]:
             sys.stdout.write(status(host))
         elif argv[:2] == ["admin", "undeploy"] and len(argv) == 3 and argv[2].isdigit():
             _undeploy(host, int(argv[2]))
@@ -53,6 +56,22 @@ def run(host: Host, argv: list[str]) -> int:
         sys.stderr.write(f"error: {error}\n")
         return 1
     return 0
+
+
+def refs(host: Host) -> list[str]:
+    """`ostree refs`: a deployment, a layer, an image or a branch for each line, by name (recorded, ostree 2026.4)."""
+    state = host.state
+    found = [f"ostree/0/1/{index}" for index in range(len(state.deployments))]
+    found += [f"ostree/container/blob/{_escaped(layer)}" for layer in state.layers]
+    found += [f"ostree/container/image/{_escaped(name)}" for name in state.images]
+    return sorted([*found, *state.refs])
+
+
+def _escaped(name: str) -> str:
+    """As ostree-ext makes a name of a ref from any text: a slash stays where it parts two words."""
+    kept = re.compile(r"[A-Za-z0-9]|(?<=[A-Za-z0-9])/(?=[A-Za-z0-9])")
+    matches = [(character, kept.match(name, place)) for place, character in enumerate(name)]
+    return "".join(character if match else f"_{ord(character):02X}_" for character, match in matches)
 
 
 def status(host: Host) -> str:
