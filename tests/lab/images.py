@@ -97,6 +97,7 @@ def build_base(
     kargs_d: Mapping[str, Sequence[str]] | None = None,
     labels: Mapping[str, str] | None = None,
     extra_files: Mapping[str, str | bytes] | None = None,
+    enabled_units: Sequence[str] = (),
     architecture: str | None = None,
     bootable: bool = True,
     kernel: bool = True,
@@ -106,8 +107,9 @@ def build_base(
     """Build a base image and push it to the registry at ``address``; return ``address/name@sha256:…``.
 
     ``kargs_d`` maps a file name under /usr/lib/bootc/kargs.d to its kernel arguments; ``extra_files`` maps absolute
-    paths to content (executable where it begins with ``#!``). ``bootable`` and ``kernel`` switch off the labels and the
-    kernel, for images that bootc must refuse. The same arguments give the same digest. Raises ImageBuildError.
+    paths to content (executable where it begins with ``#!``); ``enabled_units`` start at boot. ``bootable`` and ``kernel``
+    switch off the labels and the kernel, for images that bootc must refuse. The same arguments give the same digest.
+    Raises ImageBuildError.
     """
     credentials = Credentials(username, password) if username is not None and password is not None else None
     arch = architecture or GO_ARCHITECTURES.get(platform.machine(), platform.machine())
@@ -120,6 +122,10 @@ def build_base(
         work = Path(scratch)
         tree = work / "tree"
         _write_tree(tree, version, kargs_d or {}, extra_files or {}, kernel)
+        for unit in enabled_units:
+            link = tree / "etc/systemd/system/multi-user.target.wants" / unit
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(f"/usr/lib/systemd/system/{unit}")
         return _commit_and_push(work, tree, f"{address}/{name}", tag, arch, all_labels, credentials)
 
 

@@ -212,15 +212,23 @@ def _come_up(host: Host, *, at: float) -> None:
         os.makedirs(host.path("run", "ostree"), exist_ok=True)
         _write_text(host.path("run", "ostree-booted"), "composefs" if host.node.get("composefs") else "")
         fields |= {"deployment": host.booted.id, "digest": host.commit(host.booted).get("manifest_digest")}
+    _start_units(host)
     write_json(host.path("power.json"), {"state": "up", "kind": None, "stop_at": None, "up_at": None, "booted_at": at})
     host.journal.append("boot", t=at, **fields)
 
 
 def _come_up_softly(host: Host, power: dict[str, Any], *, at: float) -> None:
     """Userspace is new; the kernel, its boot id, its command line and /run are not."""
+    _start_units(host)
     up = {"state": "up", "kind": None, "stop_at": None, "up_at": None, "booted_at": at, "root": power.get("root")}
     write_json(host.path("power.json"), up)
     host.journal.append("soft-boot", t=at, deployment=power.get("root"))
+
+
+def _start_units(host: Host) -> None:
+    from lab.simulators.units import Units
+
+    Units(host).boot()
 
 
 def _command_line(host: Host) -> str:

@@ -8,6 +8,7 @@ import sys
 
 from lab.simulators.host import Host, read_json, write_json
 from lab.simulators.transient_unit import TransientUnit, signal_of
+from lab.simulators.unit_files import UnitFiles
 
 TYPE_CHECKING = False  # typing is slow to import, and every simulated command would pay for it
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ WANTS = "/etc/systemd/system/timers.target.wants"
 INACTIVE, UNKNOWN, NOT_LOADED = 3, 4, 5
 # The order in which `systemctl show` answers, whatever the order of the question (recorded, systemd 262).
 SHOWN = (
-    *("Id", "Description", "LoadState", "ActiveState", "SubState", "UnitFileState", "InvocationID"),
+    *("Id", "Description", "LoadState", "ActiveState", "SubState", "UnitFileState", "ConditionResult", "InvocationID"),
     *("RemainAfterExit", "MainPID", "Result", "ExecMainExitTimestamp", "ExecMainPID", "ExecMainCode"),
     *("ExecMainStatus", "Environment", "KillSignal"),
 )
@@ -45,11 +46,23 @@ class Units:
         self.host = host
         self.path = host.path("transient", "units.json")
         self.changed: dict[str, str] = read_json(self.path) or {}
+        self.files = UnitFiles(host)
+
+    def boot(self) -> None:
+        """Start what the targets of the boot want, as far as conditions let it; in a soft reboot all else ends."""
+        self.files.reload()
+        self.changed = {}
+        for unit in self.files.wanted():
+            if self.files.fragment(unit) and not self.files.masked(unit) and self.files.conditions_met(unit):
+                self.changed[unit] = self._started(unit)
+        if self.changed or os.path.exists(self.path):
+            write_json(self.path, self.changed)
 
     def run(self, verb: str, names: list[str], options: Collection[str], values: Mapping[str, list[str]]) -> int:
         units = [name if "." in name else f"{name}.service" for name in names]
         quiet = bool({"-q", "--quiet"} & set(options))
         if verb == "daemon-reload":
+            self.files.reload()
             return 0
         if verb == "is-active":
             return self._is_active(units, quiet=quiet)
@@ -79,12 +92,11 @@ class Units:
         return os.path.lexists(os.path.join(wants, unit))
 
     def exists(self, unit: str) -> bool:
-        places = ("/etc/systemd/system", "/run/systemd/system", "/usr/lib/systemd/system")
         if unit in RUNNING_AT_BOOT or unit == "rpm-ostreed.service":
             return True
         if unit in UPDATE_TIMERS:
             return bool(self.host.version(UPDATE_TIMERS[unit]))
-        return any(self.host.resolve(os.path.join(place, unit)) is not None for place in places)
+        return self.files.fragment(unit) is not None
 
     def loaded(self, unit: str) -> bool:
         return self.exists(unit) or TransientUnit.load(self.host, unit) is not None
@@ -117,16 +129,19 @@ class Units:
             **(DEFAULTS if not timer else {"Result": "success"}),
             "Id": unit,
             "Description": unit,
-            "LoadState": "loaded" if self.loaded(unit) else "not-found",
+            "LoadState": "masked" if self.files.masked(unit) else "loaded" if self.loaded(unit) else "not-found",
             "ActiveState": state,
-            "SubState": {"active": "waiting" if timer else "running"}.get(state, "dead"),
+            "SubState": {"active": "waiting" if timer else "running", "failed": "failed"}.get(state, "dead"),
             "UnitFileState": "transient" if transient else self._unit_file_state(unit),
+            "ConditionResult": "yes" if state != "inactive" else "no",
         }
         return {**properties, **(transient.properties() if transient else {})}
 
     def _unit_file_state(self, unit: str) -> str:
         if unit not in UPDATE_TIMERS:
-            return "static" if self.exists(unit) else ""
+            if not self.files.values(unit, "Install", "WantedBy"):
+                return "static" if self.exists(unit) else ""
+            return "enabled" if unit in self.files.wanted() else "disabled"
         return ("enabled" if self.enabled(unit) else "disabled") if self.exists(unit) else ""
 
     # changes
@@ -160,6 +175,10 @@ class Units:
                 if verb == "stop":
                     transient.stop()
                 continue
+            if verb != "stop" and self.files.masked(unit):
+                sys.stderr.write(f"Failed to {verb} {unit}: Unit {unit} is masked.\n")
+                failed = 1
+                continue
             if not self.exists(unit):
                 missing = "not loaded" if verb == "stop" else "not found"
                 sys.stderr.write(f"Failed to {verb} {unit}: Unit {unit} {missing}.\n")
@@ -169,9 +188,33 @@ class Units:
                 from lab.simulators.rpm_ostree_transaction import cancel
 
                 cancel(self.host)
-            self.changed[unit] = "inactive" if verb == "stop" else "active"
+            if verb == "start" and self.state(unit) == "active":
+                continue
+            if verb == "stop" or not self.files.conditions_met(unit):
+                self.changed[unit] = "inactive"  # a start that a condition forbids is no failure
+                continue
+            self.changed[unit] = self._started(unit)
+            failed = self._say_failed(unit) or failed
         write_json(self.path, self.changed)
         return failed
+
+    def _started(self, unit: str) -> str:
+        """What becomes of a unit that is started: its program is not run, only looked for."""
+        programs = [value.split()[0].lstrip("-@:+!") for value in self.files.values(unit, "Service", "ExecStart")]
+        state = "active" if all(self.host.resolve(program) for program in programs) else "failed"
+        self.host.journal.append("unit", unit=unit, state=state)
+        return state
+
+    def _say_failed(self, unit: str) -> int:
+        """systemctl's words and exit status, for the types whose start waits for the program (observed, systemd 252)."""
+        waits = self.files.values(unit, "Service", "Type")[-1:] in (["notify"], ["exec"], ["oneshot"], ["forking"])
+        if self.changed[unit] != "failed" or not waits:
+            return 0
+        sys.stderr.write(
+            f"Job for {unit} failed because the control process exited with error code.\n"
+            f'See "systemctl status {unit}" and "journalctl -xeu {unit}" for details.\n'
+        )
+        return 1
 
     def _reset_failed(self, units: list[str]) -> int:
         for unit in units:
