@@ -37,6 +37,19 @@ _ADVICE = (
         "/run/ostree/auth.json, /etc/ostree/auth.json and /usr/lib/ostree/auth.json that exists; podman's login does not count.",
     ),
     _advice(
+        r"reading JSON file|unmarshaling JSON",
+        "The node's credentials cannot be read: the first of /run/ostree/auth.json, /etc/ostree/auth.json and /usr/lib/ostree/auth.json "
+        "that exists is no JSON. Write it anew (role node_trust), or remove it.",
+    ),
+    _advice(
+        r"toomanyrequests|429 Too Many",
+        "The registry limits how often it may be asked: wait, give the nodes credentials, or a mirror of your own.",
+    ),
+    _advice(
+        r"unexpected HTTP status: 5|5\d\d (?:Internal Server Error|Bad Gateway|Service Unavailable|Gateway)",
+        "The registry, or a proxy before it, failed by itself: look at its log, and run again.",
+    ),
+    _advice(
         r"server gave HTTP response to HTTPS client",
         "The registry speaks plain HTTP. Serve it with TLS, or mark it insecure in the node's /etc/containers/registries.conf.d/.",
     ),
@@ -51,6 +64,11 @@ _ADVICE = (
     _advice(
         r"rejected by policy|signature was required|signature verification failed",
         "The node's signature policy refused the image: sign it, or correct the keys in /etc/containers/policy.json.",
+    ),
+    _advice(
+        r"bound image",
+        "The image names further images in /usr/lib/bootc/bound-images.d, and one of them cannot be had: push it, or correct its Image= in "
+        "the image. They are pulled with the same credentials as the image itself.",
     ),
     _advice(
         r"connection refused|no such host|dial tcp|i/o timeout|no route to host|network is unreachable|EOF",
@@ -74,8 +92,40 @@ _ADVICE = (
         "The image carries no kernel in /usr/lib/modules: it was not built from an OS base image.",
     ),
     _advice(
+        r"kargs\.d|TOML parse error",
+        "The image's /usr/lib/bootc/kargs.d cannot be read by bootc: correct it in the image (`bootc container lint` names the file).",
+    ),
+    _advice(
+        r"fs-verity digest",
+        "The node has a deployment of this very content already, and bootc's composefs backend keeps no content twice. Ask for the "
+        "reference that the node follows, or reboot into what is staged.",
+    ),
+    _advice(
+        r"both a tag and digest",
+        "Name the image by its digest alone.",
+    ),
+    _advice(
         r"Transaction in progress|System transaction in progress",
         "Another rpm-ostree, bootc or ostree process works on this node. Wait for it, or stop it with `rpm-ostree cancel`.",
+    ),
+    _advice(r"Reboot initiated", "The node is about to reboot: run again when it is back."),
+    _advice(
+        r"Old and new refs are equal|No key '.*' found|No karg '.*' found|Multiple values for key",
+        "The node is not any more as it was looked at, so somebody else changes it at the same time: run again.",
+    ),
+    _advice(
+        r"LockLayering",
+        "/etc/rpm-ostreed.conf of this node forbids local changes (LockLayering=true): put them into the image, and set "
+        "local_changes: discard.",
+    ),
+    _advice(
+        r"Packages not found|depsolve|Cannot update repo|Failed to download",
+        "Layered packages are put together anew on each image, and the node's package repositories must offer them for it. Put them "
+        "into the image, and set local_changes: discard.",
+    ),
+    _advice(
+        r"allow replacement to override",
+        "Only added packages can be applied to a running system, and this image changes others: leave apply_live out, and reboot.",
     ),
     _advice(
         r"Updates and deployments are driven by",
@@ -83,16 +133,50 @@ _ADVICE = (
         "past it this time.",
     ),
     _advice(
-        r"executed as the root user|root privileges|not authorized|Permission denied",
+        r"CAP_SYS_ADMIN",
+        "Root has not all of its rights here: is this the inside of a container? The node itself is what has to be reached.",
+    ),
+    _advice(
+        r"executed as the root user|root privileges|not authorized|not allowed for user|Permission denied",
         "This needs root on the node: set become: true, or connect as root.",
     ),
     _advice(
-        r"requires a booted host system|not booted via",
+        r"requires an? (?:ostree-)?booted host system|not booted via|Not currently booted into",
         "This host was not booted from an image: bootc and rpm-ostree cannot act on it.",
     ),
     _advice(
         r"local rpm-ostree modifications",
         "The host has layered packages or overrides: remove them with `rpm-ostree reset`.",
+    ),
+    _advice(
+        r"No image source specified|Missing image in specification",
+        "bootc follows no image on this node, so there is nothing to upgrade to: name one.",
+    ),
+    _advice(
+        r"No rollback (?:available|deployment found)",
+        "The node has only one deployment; the next update keeps the present one as rollback.",
+    ),
+    _advice(
+        r"Rollback is not container image based",
+        "bootc goes back to images only; `rpm-ostree rollback` goes back to this deployment.",
+    ),
+    _advice(
+        r"Staged deployment \(remove with cleanup",
+        "Something is staged, which rpm-ostree wants to be discarded first: staged: discard does that.",
+    ),
+    _advice(
+        r"soft.?reboot",
+        "The next deployment has another kernel, other kernel arguments or another SELinux policy, or ostree cannot prepare it: "
+        "reboot in full (soft: auto or never).",
+    ),
+    _advice(
+        r"Loading sysroot|Timeout was reached|activate (?:service|remote peer)|NoReply",
+        "rpm-ostreed does not start or does not answer: `systemctl status rpm-ostreed` and `journalctl -u rpm-ostreed` on the node "
+        "say why.",
+    ),
+    _advice(
+        r"unexpected argument|Unknown option",
+        "The tool on this node is too old for this: image_mode_info shows its version.",
     ),
     _advice(
         r"read-only block device", "The node's /sysroot is read-only: it runs a live system, or its disk has failed."
