@@ -27,7 +27,8 @@ def drop_in(host: HostUnderTest, unit: str, name: str, *lines: str) -> None:
 
 
 def active(host: HostUnderTest, unit: str) -> str:
-    return host.sh(f"systemctl is-active {unit}").stdout.strip()
+    state: str = host.sh(f"systemctl is-active {unit}").stdout.strip()
+    return state
 
 
 def test_a_boot_starts_what_its_target_wants(make_host: MakeHost) -> None:
