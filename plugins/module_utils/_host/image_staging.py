@@ -35,7 +35,11 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._host.next_argumen
 )
 from ansible_collections.imagemode.nodes.plugins.module_utils._host.observe import ObservationFailed, Observer
 from ansible_collections.imagemode.nodes.plugins.module_utils._host.runner import Outcome, Runner, Step
-from ansible_collections.imagemode.nodes.plugins.module_utils._host.staging_proof import StagingProof, staging_result
+from ansible_collections.imagemode.nodes.plugins.module_utils._host.staging_proof import (
+    StagingProof,
+    repeated_arguments,
+    staging_result,
+)
 from ansible_collections.imagemode.nodes.plugins.module_utils._host.staging_run import StagingRun
 
 _APPLY_LIVE = Command(("rpm-ostree", "apply-live"), "apply the staged deployment to the running system")
@@ -90,6 +94,7 @@ class ImageStaging:
         self._execution.warnings += self._proof(plan).require(after, done)
         plan, after = self._complete(plan, after, view)
         if self._stages(plan):
+            self._execution.warnings += repeated_arguments(plan.before, after)
             self.notify(f"staged {describe(after.staged)} in {time.monotonic() - started:.0f} s, digest proven")
         return self._result(plan, after)
 
@@ -119,7 +124,10 @@ class ImageStaging:
 
     def _prepare(self, plan: Plan) -> tuple[KargsView | None, Step | None]:
         """Whatever could forbid the staging for the sake of kernel arguments shows here; and the note of what it would lose."""
-        replaces = self._stages(plan) and plan.before.staged is not None and plan.before.tool is Tool.BOOTC
+        staged = plan.before.staged
+        # On bootc's composefs backend nobody can have changed arguments, and nothing would tell them either.
+        over = staged is not None and not staged.composefs
+        replaces = self._stages(plan) and over and plan.before.tool is Tool.BOOTC
         if self._stages(plan) and not replaces:
             self._arguments.carried = None
         if self.options.unstage or not (self.options.kargs or replaces):

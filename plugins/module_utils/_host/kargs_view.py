@@ -227,7 +227,8 @@ def _view(lines: Sequence[str]) -> KargsView:
             [b"" if coded == "-" else base64.b64decode(coded, validate=True) for coded in fields]
         )
     rc, pending = _answer(records, "rpm-ostree")
-    if rc not in (0, 127):
+    # Without any deployment of ostree's (bootc's composefs backend) rpm-ostree has nothing to tell, and no part in this.
+    if rc not in (0, 127) and "tree" in records:
         raise ObservationFailed(
             f"`rpm-ostree kargs` fails on this node with code {rc}. Run it there to see why: rpm-ostreed may not be able to start."
         )

@@ -10,6 +10,7 @@ import pytest
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.desired_image import DesiredImage
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.host_state import Tool
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.image_reference import ImageReference
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.kargs_wish import KargsWish
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.plan import Refusal
 from ansible_collections.imagemode.nodes.plugins.module_utils._host.failure import HostFailure
 from ansible_collections.imagemode.nodes.plugins.module_utils._host.image_staging import ImageStaging, StagingOptions
@@ -193,3 +194,25 @@ def test_a_lock_after_a_long_staging_has_the_whole_busy_timeout(
     node.tool("bootc", f'[ "$1" = switch ] && {{ {slow}; exit; }}; {busy}; cat "$NODE/status"')
     node.later(entry(), entry("v2", D2))
     assert switch(node, "v2", D2, busy_timeout=2)["changed"] is True
+
+
+def composefs_entry(tag: str, digest: str) -> dict[str, Any]:
+    backend = {"verity": digest[-64:], "bootType": "Bls", "bootloader": "systemd"}
+    return entry(tag, digest, ostree=None, composefs=backend)
+
+
+def test_on_the_composefs_backend_what_was_staged_could_never_be_replaced(node: NodeOnDisk) -> None:
+    node.tool("rpm-ostree", "echo 'error: This system was not booted via libostree.' >&2; exit 1")
+    node.status(composefs_entry("v1", D1), composefs_entry("v2", D2))
+    node.later(composefs_entry("v1", D1), composefs_entry("v3", D2))
+    result = switch(node, "v3", D2)
+    assert result["commands"] == [["bootc", "switch", f"{NAME}:v3"]]
+    assert result["reboot_required"] is True
+
+
+def test_arguments_on_the_composefs_backend_are_refused_for_its_own_sake(node: NodeOnDisk) -> None:
+    node.tool("rpm-ostree", "echo 'error: This system was not booted via libostree.' >&2; exit 1")
+    node.tool("ostree", "exit 1")
+    node.status(composefs_entry("v1", D1))
+    with pytest.raises(Refusal, match="composefs backend"):
+        switch(node, "v2", D2, kargs=KargsWish.of(present=["quiet-as-a-mouse"]))
