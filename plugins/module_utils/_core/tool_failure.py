@@ -10,6 +10,7 @@ _ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _ERROR_LINE = re.compile(r"^(?:error|Error|ERROR)(?::\s*|\s+)(?P<text>.*)$")
 
 
+_NOT_IMAGE_MODE = re.compile(r"^This system was not booted via libostree", re.MULTILINE)
 _BUSY = re.compile(
     r"^(?:Transaction in progress: |System transaction in progress$|Reboot initiated, cannot start)", re.MULTILINE
 )
@@ -206,3 +207,11 @@ def says_busy(stderr: str) -> bool:
     A text that is not recognised only ends the waiting early; the state decides what came of it. (Recorded, 2026.2.)
     """
     return bool(_BUSY.search(error_text(stderr)))
+
+
+def says_not_image_mode(stderr: str) -> bool:
+    """Whether rpm-ostree, or its daemon, was asked on a host that it was only installed on.
+
+    bootc says that in its status. A text that is not recognised makes a failure of it, and no wrong state. (Recorded, 2026.2.)
+    """
+    return bool(_NOT_IMAGE_MODE.search(error_text(stderr)))

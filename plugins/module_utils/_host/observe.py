@@ -25,7 +25,10 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._core.staged_recor
     parse_staged_record,
 )
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.status_json import StatusNotUnderstood
-from ansible_collections.imagemode.nodes.plugins.module_utils._core.tool_failure import explain
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.tool_failure import (
+    explain,
+    says_not_image_mode,
+)
 from ansible_collections.imagemode.nodes.plugins.module_utils._host.lock_holder import (
     lock_holder_step,
     parse_lock_holder,
@@ -36,6 +39,11 @@ BOOTC_STATUS = ("bootc", "status", "--json")
 RPM_OSTREE_STATUS = ("rpm-ostree", "status", "--json")
 
 _IDENTITY = Step(("cat", "/proc/sys/kernel/random/boot_id", "/proc/cmdline"), timeout=10)
+
+_NOT_BOOTED = (
+    "This node is not an image-mode host: {tool} is installed, but it was not booted from an image (or this is the inside of a "
+    "container). Image-mode hosts are installed with `bootc install` or from an ostree-based disk image."
+)
 
 # ostree's own note on what is staged, and the file that stands for a lock as well.
 _LOCKED = "locked."
@@ -167,7 +175,8 @@ class Observer:
     def understood(outcomes: Sequence[Outcome]) -> HostState | None:
         """The state from the answers; None if somebody held the system lock for too long. Raises ObservationFailed."""
         identity, record, *answers = outcomes
-        return None if answers[0].timed_out else _with_record(_state(identity, answers), record)
+        late = any(answer.timed_out for answer in answers)
+        return None if late else _with_record(_state(identity, answers), record)
 
     def _wait_for_status(
         self, tool: Tool | None, first: Sequence[Step], gated: bool = False
@@ -218,6 +227,8 @@ class Observer:
             if transaction:
                 return f"an rpm-ostree transaction ({transaction.method})"
         found = parse_lock_holder(lock.stdout) if lock.ok else None
+        if status.timed_out and found is None:
+            return "rpm-ostreed, which does not answer (`systemctl status rpm-ostreed` says why),"
         return found.describe() if found else "another program (bootc, ostree or an update timer)"
 
 
@@ -264,6 +275,8 @@ def _state(identity: Outcome, answers: Sequence[Outcome]) -> HostState:
             else f"This node has no {answer.argv[0]} on its PATH, and this module works with {answer.argv[0]}. Is it the host you meant? "
             "image_stage takes whichever tool a node has, and image_mode_info shows it."
         )
+    if not answer.ok and says_not_image_mode(answer.stderr):
+        raise NotImageMode(_NOT_BOOTED.format(tool=answer.argv[0]))
     if not answer.ok:
         raise ObservationFailed(
             f"`{' '.join(answer.argv)}` failed on this node with code {answer.rc}: {explain(answer.stderr)}"
@@ -271,10 +284,7 @@ def _state(identity: Outcome, answers: Sequence[Outcome]) -> HostState:
     parse = parse_bootc_status if answer.argv == BOOTC_STATUS else parse_rpm_ostree_status
     state = parse(answer.stdout)
     if state.booted is None:
-        raise NotImageMode(
-            "This node is not an image-mode host: bootc is installed, but it was not booted from an image (or this is the inside "
-            "of a container). Image-mode hosts are installed with `bootc install` or from an ostree-based disk image."
-        )
+        raise NotImageMode(_NOT_BOOTED.format(tool=answer.argv[0]))
     boot_id, kargs = _parse_identity(identity)
     return replace(state, boot_id=boot_id, kargs_booted=kargs, kargs_next=None if state.reboot_required else kargs)
 

@@ -7,7 +7,12 @@ import json
 from pathlib import Path
 
 import pytest
-from ansible_collections.imagemode.nodes.plugins.module_utils._host.observe import ObservationFailed, Observer
+from ansible_collections.imagemode.nodes.plugins.module_utils._host.observe import (
+    HostBusy,
+    NotImageMode,
+    ObservationFailed,
+    Observer,
+)
 from node_on_disk import BOOTC, NodeOnDisk, entry
 
 RPM_OSTREE = {
@@ -83,3 +88,27 @@ def test_an_odd_second_opinion_does_not_hide_the_first(node: NodeOnDisk) -> None
     said: list[str] = []
     assert Observer(node, 30, said.append).completely().tool == "bootc"
     assert "no booted deployment" in said[0]
+
+
+def test_rpm_ostree_that_is_only_installed_is_no_image_mode(node: NodeOnDisk) -> None:
+    """A host where images are composed has rpm-ostree, and is an ordinary one."""
+    node.tool("rpm-ostree", "echo 'error: This system was not booted via libostree.' >&2; exit 1")
+    host = Observer(node, 30).completely().as_dict()
+    assert (host["image_mode"], host["tool"]) == (False, None)
+    with pytest.raises(NotImageMode, match="rpm-ostree is installed, but"):
+        Observer(node, 30).with_any_tool()
+
+
+def test_a_daemon_that_is_slow_to_start_is_waited_for(node: NodeOnDisk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It ends when it is idle for a minute, and the next question starts it again."""
+    monkeypatch.setattr("ansible_collections.imagemode.nodes.plugins.module_utils._host.observe._PATIENCE_SECONDS", 1)
+    node.tool("rpm-ostree", '[ -e "$NODE/up" ] || { touch "$NODE/up"; exec sleep 60; }' + RPM_OSTREE_TOOL)
+    state, _outcomes = Observer(node, 30).with_any_tool()
+    assert state.tool == "rpm-ostree"
+
+
+def test_a_daemon_that_never_answers_is_named(node: NodeOnDisk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ansible_collections.imagemode.nodes.plugins.module_utils._host.observe._PATIENCE_SECONDS", 1)
+    node.tool("rpm-ostree", "exec sleep 60")
+    with pytest.raises(HostBusy, match="rpm-ostreed, which does not answer"):
+        Observer(node, 2).with_any_tool()
