@@ -91,6 +91,8 @@ class ImageStaging:
             if not gave_way(done) or not self._proof(plan).is_untouched(after) or waited >= self.options.busy_timeout:
                 break
             waited += self._observer.pause(waited)
+        if self._execution.superseded and not self._proof(plan).is_in_place(after):
+            raise self._proof(plan).kept(after, _superseded_by(after))
         self._execution.warnings += self._proof(plan).require(after, done)
         plan, after = self._complete(plan, after, view)
         if self._stages(plan):
@@ -268,6 +270,13 @@ class ImageStaging:
 
 def _extended(plan: Plan, commands: Sequence[Command]) -> Plan:
     return replace(plan, commands=(*plan.commands, *commands))
+
+
+def _superseded_by(state: HostState) -> str:
+    return (
+        "Another controller stopped this staging on the node, to stage something else there. Staged is now "
+        f"{describe(state.staged)}, and that was left alone. Let one controller at a time decide what a node runs."
+    )
 
 
 def _name(tool: Tool | None) -> str:

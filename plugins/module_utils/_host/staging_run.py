@@ -20,12 +20,16 @@ _WHO_UPDATES = Step(updaters.QUESTION, timeout=10)
 
 @dataclass
 class StagingRun:
-    """Runs the commands of one task. `warnings` gathers what was seen on the way. Deadlines are in seconds."""
+    """Runs the commands of one task. `warnings` gathers what was seen on the way. Deadlines are in seconds.
+
+    `superseded`: another controller stopped the staging for one of its own, so that what is staged now may be that one's.
+    """
 
     observer: Observer
     busy_timeout: int
     stage_timeout: int
     warnings: list[str] = field(default_factory=list)
+    superseded: bool = False
 
     def run(
         self, plan: Plan, commands: Sequence[Command], first: Sequence[Step] = (), last: Sequence[Step] = ()
@@ -75,6 +79,7 @@ class StagingRun:
             work, [_WHO_UPDATES, *before], [*last, *questions]
         )
         self._note_updaters(found.before[:1])
+        self.superseded = found.stopped
         done = [*found.before[1:], found.command]
         answers = found.after[len(last) :]
         state = observer.understood(answers) if answers else None

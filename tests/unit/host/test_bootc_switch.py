@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._core.kargs_wish i
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.plan import Refusal
 from ansible_collections.imagemode.nodes.plugins.module_utils._host.failure import HostFailure
 from ansible_collections.imagemode.nodes.plugins.module_utils._host.image_staging import ImageStaging, StagingOptions
+from ansible_collections.imagemode.nodes.plugins.module_utils._host.long_work import LongOutcome, LongWork, Work
 from ansible_collections.imagemode.nodes.plugins.module_utils._host.observe import HostBusy, NotImageMode
+from ansible_collections.imagemode.nodes.plugins.module_utils._host.runner import Outcome, Step
 from node_on_disk import BOOTC, D1, D2, NAME, NodeOnDisk, entry
 
 STATUS = "bootc status --json"
@@ -216,3 +219,20 @@ def test_arguments_on_the_composefs_backend_are_refused_for_its_own_sake(node: N
     node.status(composefs_entry("v1", D1))
     with pytest.raises(Refusal, match="composefs backend"):
         switch(node, "v2", D2, kargs=KargsWish.of(present=["quiet-as-a-mouse"]))
+
+
+def test_who_was_superseded_took_back_what_the_other_controller_had_staged(
+    node: NodeOnDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def superseded(self: LongWork, work: Work, before: Sequence[Step], after: Sequence[Step]) -> LongOutcome:
+        node.status(entry(), entry("v3", D2))
+        outcomes = self.runner.run([*before, *after])
+        ours, theirs = tuple(outcomes[: len(before)]), tuple(outcomes[len(before) :])
+        return LongOutcome(Outcome(work.argv, 143), before=ours, after=theirs, stopped=True)
+
+    monkeypatch.setattr(LongWork, "run", superseded)
+    node.tool("ostree", STAGED_COMMIT_2)
+    with pytest.raises(HostFailure, match="Another controller stopped this staging") as failure:
+        switch(node, "v2", D2)
+    assert not [call for call in node.journal if call.startswith("ostree")]
+    assert f"{NAME}:v3" in str(failure.value)
