@@ -73,7 +73,8 @@ class DesiredImage:
         if self.signature_policy is SignaturePolicy.POLICY:
             return POLICY
         base = origin_base(state)
-        kept = base.image.signature if base and base.image else None
+        followed = (base.image or base.below) if base else None
+        kept = followed.signature if followed else None
         if self.signature_policy is SignaturePolicy.UNCHANGED:
             return kept or UNVERIFIED
         if self.remote is None and kept is not None and kept.kind is SignatureKind.OSTREE_REMOTE:

@@ -130,7 +130,8 @@ class Deployment:
     """One bootable root: an image, or a plain ostree commit where `image` is None.
 
     `download_only`: staged, but locked, so a reboot discards it. `composefs` is True for hosts of bootc's composefs
-    backend, which have neither `checksum` nor `serial`. `base_checksum`: the commit below layered packages.
+    backend, which have neither `checksum` nor `serial`. `base_checksum`: the commit below layered packages; `below`: the image
+    of that commit, where bootc calls a deployment with local changes one without an image and rpm-ostree knows better.
     """
 
     image: DeployedImage | None
@@ -146,6 +147,7 @@ class Deployment:
     local_changes: LocalChanges = NO_LOCAL_CHANGES
     cached_update: str | None = None
     base_checksum: str | None = None
+    below: DeployedImage | None = None
 
     @property
     def digest(self) -> str | None:

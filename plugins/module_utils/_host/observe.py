@@ -248,6 +248,7 @@ def enrich(state: HostState, other: HostState) -> HostState:
             version=deployment.version or twin.version,
             stateroot=deployment.stateroot or twin.stateroot,
             base_checksum=twin.base_checksum,
+            below=twin.image if deployment.image is None else None,
             local_changes=twin.local_changes if deployment.local_changes else deployment.local_changes,
         )
 

@@ -123,6 +123,11 @@ SITUATIONS = {
         want(f"{NAME}:v2", local_changes=LocalChangesPolicy.DISCARD),
         SWITCH_V2,
     ),
+    "layered packages on a verified image, to be discarded: verification is kept": (
+        host(booted=deployment(None, local_changes=LAYERED, below=image(signature=POLICY))),
+        want(f"{NAME}:v2", local_changes=LocalChangesPolicy.DISCARD),
+        (("bootc", "switch", "--enforce-container-sigpolicy", f"{NAME}:v2"),),
+    ),
     "verification is kept": (
         host(booted=deployment(image(signature=POLICY))),
         want(f"{NAME}:v2"),
