@@ -16,11 +16,10 @@ class Journal:
     """``journal.jsonl`` of a node. Every entry has ``t`` (seconds since 1970) and ``event``.
 
     Events: ``connect`` and ``exec`` (the lab's connection), ``session`` (a command through a real sshd), ``tool``
-    (``tool``, ``argv``, ``rc``, ``seconds``), ``pull``
-    (``image``, ``digest``, ``bytes`` and ``layers`` downloaded, ``metadata_bytes``), ``shutdown`` (``kind``,
-    ``finalized``: checksum or null, ``lost``: why a staged deployment was lost), ``boot`` (``boot_id``,
-    ``deployment``, ``digest``), ``soft-boot`` (``deployment``, null for the old root again), ``fault`` (``fault``,
-    ``action``: inject, clear or fire).
+    (``tool``, ``argv``, ``rc``, ``seconds``), ``pull`` (``image``, ``digest``, ``bytes`` and ``layers`` downloaded,
+    ``metadata_bytes``), ``shutdown`` (``kind``, ``finalized``: checksum or null, ``lost``: why a staged deployment was
+    lost), ``boot`` (``boot_id``, ``deployment``, ``digest``), ``soft-boot`` (``deployment``, null for the old root
+    again), ``fault`` (``fault``, ``action``: inject, clear or fire).
     """
 
     def __init__(self, path: str) -> None:

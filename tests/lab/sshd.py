@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import shlex
 import shutil
 import socket
 import subprocess
@@ -16,6 +17,7 @@ from pathlib import Path
 
 from lab import enter
 from lab.node import Node
+from lab.session import JOURNALED_COMMAND
 
 PROGRAM = "/usr/sbin/sshd"
 START_SECONDS = 10
@@ -48,18 +50,37 @@ def missing() -> str | None:
 
 
 @contextlib.contextmanager
-def running(node: Node, directory: Path) -> Iterator[Sshd]:
-    """Start a daemon whose every session is a command on the node; stop it at the end."""
+def running(node: Node, directory: Path, *, prepared: bool = False) -> Iterator[Sshd]:
+    """Start a daemon whose every session is a command on the node; stop it at the end.
+
+    ``prepared``: for measurements, sessions that begin as fast as a real host's. They hold until the node boots.
+    """
     directory.mkdir(mode=0o700)
     for name in ("host", "user"):
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(directory / name)], check=True)
     settings = {
         "AuthorizedKeysFile": str(directory / "user.pub"),
         "PermitRootLogin": "prohibit-password",
-        "ForceCommand": f"{sys.executable} -m lab.sshd {node.directory}",
+        "ForceCommand": str(_prepare(node, directory))
+        if prepared
+        else f"{sys.executable} -m lab.sshd {node.directory}",
     }
     with daemon(directory, settings) as port:
         yield Sshd(port, directory / "user")
+
+
+def _prepare(node: Node, directory: Path) -> Path:
+    """A script that is a session, without a Python to find out how to enter the node."""
+    *words, _command = enter.command(node, ["/bin/sh", "-c", ""])
+    entry = '{"t": %s, "event": "session"}\\n'
+    path = directory / "session"
+    path.write_text(
+        "#!/bin/sh\n"
+        f"printf '{entry}' \"$(date +%s.%N)\" >>{shlex.quote(node.journal.path)}\n"
+        f'exec {shlex.join(words)} "${{SSH_ORIGINAL_COMMAND:-exec /bin/sh}}"\n'
+    )
+    path.chmod(0o755)
+    return path
 
 
 @contextlib.contextmanager
@@ -100,7 +121,9 @@ def session(directory: Path) -> None:
     node = Node.load(directory.parent.parent, directory.name)
     if not node.is_up():
         sys.exit(255)
-    argv = enter.command(node, ["/bin/sh", "-c", os.environ.get("SSH_ORIGINAL_COMMAND", "exec /bin/sh")])
+    command = os.environ.get("SSH_ORIGINAL_COMMAND", "exec /bin/sh")
+    node.journal.append("session", command=command[:JOURNALED_COMMAND])
+    argv = enter.command(node, ["/bin/sh", "-c", command])
     os.execvp(argv[0], argv)  # noqa: S606
 
 
