@@ -48,6 +48,11 @@ options:
     description: Whether it is an error when the registry has no such image. If V(false), see RV(exists).
     type: bool
     default: true
+  with_layers:
+    description:
+      - Whether to return the layers of each platform, with their sizes. Costs one more request to the registry for each platform of an index.
+    type: bool
+    default: false
 seealso:
   - module: imagemode.nodes.bootc_switch
   - module: imagemode.nodes.layered_image_build
@@ -120,6 +125,11 @@ created:
   returned: success
   type: str
   sample: "2026-11-21T08:00:00Z"
+layers:
+  description: For each platform its layers, the lowest first. Empty without O(with_layers).
+  returned: success
+  type: dict
+  sample: {"linux/amd64": [{"digest": "sha256:5ae9e568f8fefb7c31329029c07ca19510ab34dae0b34a87d1fdff30ba9711d4", "size": 81290112}]}
 failure:
   description: What went wrong, as data.
   returned: failure

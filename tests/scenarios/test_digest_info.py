@@ -18,6 +18,7 @@ from lab.images import build_base
 from lab.registry import Registry
 
 INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
+MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
 
 
 @pytest.fixture(autouse=True)
@@ -60,7 +61,7 @@ def _index(registry: Registry, name: str) -> tuple[str, dict[str, str]]:
         digest = build_base(registry.address, name, architecture, architecture=architecture).rpartition("@")[2]
         request = urllib.request.Request(
             f"http://{registry.address}/v2/{name}/manifests/{digest}",
-            headers={"Accept": "application/vnd.oci.image.manifest.v1+json"},
+            headers={"Accept": MANIFEST_TYPE},
         )
         with urllib.request.urlopen(request) as answer:
             size = len(answer.read())
@@ -95,6 +96,15 @@ def test_an_index_gives_every_digest_that_a_node_may_report(registry: Registry) 
     only = ask(image, platforms=["linux/arm64"])
     assert only["platforms"] == {"linux/arm64": platforms["linux/arm64"]}
     assert only["expected_digests"] == [digest, platforms["linux/arm64"]]
+
+    assert result["layers"] == {}
+    layers = ask(image, with_layers=True)["layers"]
+    assert list(layers) == list(platforms)
+    for name, pushed in platforms.items():
+        url = f"http://{registry.address}/v2/digest/multi/manifests/{pushed}"
+        with urllib.request.urlopen(urllib.request.Request(url, headers={"Accept": MANIFEST_TYPE})) as answer:
+            manifest = json.load(answer)
+        assert layers[name] == [{"digest": one["digest"], "size": one["size"]} for one in manifest["layers"]]
 
     missing = ask(image, platforms=["linux/arm64", "linux/riscv64"])
     assert missing["failed"]

@@ -26,6 +26,7 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._build.process imp
     ending_on_signals,
 )
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.registry import Registry
+from ansible_collections.imagemode.nodes.plugins.module_utils._build.resolved_image import ResolvedImage
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.build_failure import (
     BuildError,
     BuildFailure,
@@ -54,6 +55,9 @@ def digest_info(params: Mapping[str, Any]) -> Outcome:
         if image is None:
             return Outcome(_missing_image(reference))
         configuration = registry.configuration(reference, image)
+        found = image.platforms or {configuration.platform: image.digest}
+        platforms = _wanted(reference, found, params["platforms"])
+        layers = _layers(registry, reference, image, platforms) if params["with_layers"] else {}
     except BuildError as error:
         return _failed(error.failure, {})
     except Interrupted as error:
@@ -62,17 +66,6 @@ def digest_info(params: Mapping[str, Any]) -> Outcome:
         )
     except DeadlinePassed as error:
         return _failed(_hanging(error), {})
-    platforms = image.platforms or {configuration.platform: image.digest}
-    absent = [wanted for wanted in params["platforms"] if not _of(platforms, wanted)]
-    if absent:
-        return _failed(
-            input_error(
-                f"{reference} has no image for {', '.join(absent)}, only for {', '.join(sorted(platforms))}."
-            ).failure,
-            {},
-        )
-    if params["platforms"]:
-        platforms = {name: digest for wanted in params["platforms"] for name, digest in _of(platforms, wanted).items()}
     manifests = platforms.values() if params["platforms"] else image.expected_digests
     return Outcome(
         {
@@ -86,8 +79,28 @@ def digest_info(params: Mapping[str, Any]) -> Outcome:
             "expected_digests": list(dict.fromkeys((image.digest, *manifests))),
             "labels": configuration.labels,
             "created": configuration.created,
+            "layers": layers,
         }
     )
+
+
+def _wanted(reference: ImageReference, platforms: dict[str, str], wanted: list[str]) -> dict[str, str]:
+    """The platforms that were asked for, or all. Raises BuildError of category input where the image lacks one."""
+    absent = [name for name in wanted if not _of(platforms, name)]
+    if absent:
+        raise input_error(f"{reference} has no image for {', '.join(absent)}, only for {', '.join(sorted(platforms))}.")
+    return {name: digest for one in wanted for name, digest in _of(platforms, one).items()} if wanted else platforms
+
+
+def _layers(
+    registry: Registry, reference: ImageReference, image: ResolvedImage, platforms: Mapping[str, str]
+) -> dict[str, list[dict[str, Any]]]:
+    """The layers of each platform, lowest first. Raises BuildError."""
+    found = {}
+    for name, digest in platforms.items():
+        manifest = registry.resolve(reference.with_digest(digest)) if image.is_index else image
+        found[name] = [{"digest": layer.digest, "size": layer.size} for layer in manifest.layers]
+    return found
 
 
 def _of(platforms: Mapping[str, str], wanted: str) -> dict[str, str]:
@@ -107,6 +120,7 @@ def _missing_image(reference: ImageReference) -> dict[str, Any]:
         "expected_digests": [],
         "labels": {},
         "created": None,
+        "layers": {},
     }
 
 

@@ -29,6 +29,7 @@ DIGEST_INFO_SPEC: dict[str, Any] = {
     "image": {"type": "str", "required": True},
     "platforms": {"type": "list", "elements": "str", "default": []},
     "must_exist": {"type": "bool", "default": True},
+    "with_layers": {"type": "bool", "default": False},
 }
 BUILD_SPEC: dict[str, Any] = {
     **REGISTRY_SPEC,
