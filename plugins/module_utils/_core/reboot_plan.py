@@ -18,6 +18,7 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._core.host_state i
 )
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.image_reference import require_digests
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.plan import Command, Plan, Refusal
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.running_usr import running_usr
 
 # Without the variable, systemd 255 and newer turn this into a soft reboot where /run/nextroot is prepared
 # (systemd src/systemctl/systemctl-logind.c), and the boot id that everybody waits for never comes.
@@ -70,9 +71,9 @@ def plan_reboot(state: HostState, policy: RebootPolicy, facts: BootFacts = NO_FA
             "Stage the expected image first."
         )
     if not state.reboot_required:
-        return Plan(
-            state, state, (), f"no reboot needed: {state.booted.describe()} is booted, and nothing waits for a reboot"
-        )
+        running = running_usr(state)
+        why = f"no reboot needed: {state.booted.describe()} is booted, and nothing waits for a reboot"
+        return Plan(state, state, (), why, warnings=(running,) if running else ())
     kind, warnings = _choose_kind(state, policy.soft, facts)
     commands = soft_reboot(state, policy, facts) if kind is RebootKind.SOFT else (full_reboot(policy),)
     adverb = "soft-rebooted" if kind is RebootKind.SOFT else "rebooted"
@@ -199,6 +200,16 @@ def explain_landing(before: HostState, after: HostState) -> str | None:
     if _same(wanted, landed):
         return None
     came_back = f"The node came back on {landed.describe()} instead of {wanted.describe()}."
+    if (
+        before.rollback_queued
+        and lost_at_shutdown(before, after)
+        and before.rollback
+        and _same(before.rollback, landed)
+    ):
+        return (
+            f"{came_back} The staged deployment was lost at shutdown (power cut, full disk, or a process that kept the system lock), "
+            "and a rollback was still queued below it. Stage and reboot again."
+        )
     if before.booted is not None and not _same(before.booted, landed):
         return f"{came_back} That is neither what ran before nor what was staged: somebody else changed the node meanwhile."
     if lost_at_shutdown(before, after):

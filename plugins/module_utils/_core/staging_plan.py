@@ -17,6 +17,7 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._core.desired_imag
     DesiredImage,
     LocalChangesPolicy,
     Placement,
+    origin_base,
 )
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.desired_ref import DesiredRef
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.host_state import (
@@ -24,8 +25,9 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._core.host_state i
     HostState,
     describe,
 )
-from ansible_collections.imagemode.nodes.plugins.module_utils._core.image_reference import Signature
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.image_reference import UNVERIFIED, Signature
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.plan import Command, Plan, Refusal
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.running_usr import running_usr
 
 Desired = Union[DesiredImage, DesiredRef]
 
@@ -97,7 +99,8 @@ def plan_unstaging(state: HostState, desired: Desired | None) -> Plan:
 
 
 def _nothing_to_do(state: HostState, why: str) -> Plan:
-    return Plan(state, state, (), why)
+    running = running_usr(state)
+    return Plan(state, state, (), why, (running,) if running and not state.reboot_required else ())
 
 
 def _plan_download(
@@ -163,6 +166,12 @@ def _stage(tool: StagingTool, state: HostState, booted: Deployment, desired: Des
             f"the update driver {state.update_driver} is registered with rpm-ostree on this node: it does not know of this staging, and "
             "may replace it"
         )
+    kept = origin_base(state)
+    if isinstance(desired, DesiredImage) and kept and kept.image and kept.image.signature != UNVERIFIED == signature:
+        warnings.append(
+            f"verification is given up, as signature_policy: unverified asks: the host verified its image ({kept.image.signature}), and "
+            "will not verify this one"
+        )
     commands = tool.stage(state, booted, desired, signature)
     downloaded = desired.placement is Placement.DOWNLOADED
     predicted = Deployment(
@@ -176,7 +185,12 @@ def _stage(tool: StagingTool, state: HostState, booted: Deployment, desired: Des
     )
     after = replace(state, staged=predicted, kargs_next=state.kargs_booted if downloaded else None)
     done = "downloaded, and locked" if downloaded else "staged"
-    return Plan(state, after, commands, f"{done}: {desired.describe()}", tuple(warnings))
+    summary = f"{done}: {desired.describe()}"
+    if predicted.digest is not None and predicted.digest == booted.digest and not booted.local_changes:
+        summary += (
+            ", which is the booted content under another name or policy: a new deployment and a reboot, no layers"
+        )
+    return Plan(state, after, commands, summary, tuple(warnings))
 
 
 def _refuse_to_lose_local_changes(desired: Desired, deployment: Deployment, slot: str) -> None:

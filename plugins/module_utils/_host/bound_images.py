@@ -8,7 +8,8 @@ from __future__ import annotations
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.host_state import Deployment
 from ansible_collections.imagemode.nodes.plugins.module_utils._host.runner import Outcome, Step
 
-_LIST = 'ls -d /ostree/deploy/*/deploy/"$1"/usr || exit 1; ls -A /ostree/deploy/*/deploy/"$1"/usr/lib/bootc/bound-images.d 2>/dev/null; true'
+_FILES = "/ostree/deploy/*/deploy/$1/usr"
+_LIST = f"ls -d {_FILES} || exit 1; ls -A {_FILES}/lib/bootc/bound-images.d 2>/dev/null; true"
 
 
 def bound_images_step(staged: Deployment) -> Step:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,6 +12,7 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._core.desired_imag
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.host_state import (
     Deployment,
     HostState,
+    Slot,
     Tool,
     describe,
 )
@@ -117,8 +119,9 @@ class StagingProof:
         return (
             f"{tool.value if tool else 'The tool'} reported success, but the node does not have {self.desired.describe()} in next place: "
             f"staged is {describe(after.staged)}. "
-            "If the digest differs, the tag was moved after it was resolved, or the same content was pushed again under another "
-            "digest, which no tool can pick up; resolve the image again, or push it under another tag"
+            "If the digest differs, the tag was moved after it was resolved: resolve the image again. Or the same content was pushed "
+            "again under another digest, which no tool picks up under a tag that it follows: name the image by its digest, or "
+            "push it under another tag"
         )
 
     def _withdraw(self, after: HostState) -> tuple[str, HostState]:
@@ -157,6 +160,23 @@ def staging_result(plan: Plan, after: HostState, changed: bool | None = None) ->
         "reboot_required": after.reboot_required,
         "reboot_kind": kind.value if kind else None,
     }
+
+
+def repeated_arguments(before: HostState, after: HostState) -> tuple[str, ...]:
+    """What to warn of where a staging repeats kernel arguments: bootc 1.1.6 does on the way to an image without kargs.d.
+
+    (Recorded.) Harmless for most arguments, but the line grows with every such image.
+    """
+    if after.next_slot is not Slot.STAGED or before.kargs_booted is None or after.kargs_next is None:
+        return ()
+    old, new = Counter(before.kargs_booted), Counter(after.kargs_next)
+    words = [word for word in new if new[word] > max(1, old[word])]
+    if not words:
+        return ()
+    return (
+        f"the next boot has kernel arguments more than once: {' '.join(words)}. bootc 1.1.6 repeats those of kargs.d when the new image "
+        "has no such directory; give the image one, even an empty one, or set each key with exact of the kargs module",
+    )
 
 
 def _places(state: HostState) -> object:

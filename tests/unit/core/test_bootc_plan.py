@@ -143,6 +143,22 @@ SITUATIONS = {
         want(signature_policy=SignaturePolicy.POLICY),
         (("bootc", "switch", "--enforce-container-sigpolicy", f"{NAME}:v1"),),
     ),
+    "an update that bootc happens to know of": (host(booted=deployment(image(), cached_update=D2)), want(), ()),
+    "local changes are staged over the wanted image, and given up": (
+        host(staged=deployment(None, local_changes=LAYERED)),
+        want(local_changes=LocalChangesPolicy.DISCARD),
+        (UNDEPLOY,),
+    ),
+    "local changes are staged, and given up for another image": (
+        host(staged=deployment(None, local_changes=LAYERED)),
+        want(f"{NAME}:v2", local_changes=LocalChangesPolicy.DISCARD),
+        SWITCH_V2,
+    ),
+    "a clean image is staged over local changes, which unblocks upgrades": (
+        host(booted=deployment(None, local_changes=LAYERED), staged=STAGED_V2),
+        want(f"{NAME}:v2", D3, local_changes=LocalChangesPolicy.DISCARD),
+        (("bootc", "upgrade"),),
+    ),
     "verified by an ostree remote, tag moved": (
         host(booted=deployment(image(signature=Signature(SignatureKind.OSTREE_REMOTE, "fedora")))),
         want(f"{NAME}:v1", D2),
@@ -203,6 +219,25 @@ def test_refused(situation: str) -> None:
 def test_warns_of_what_it_replaces() -> None:
     plan = plan_bootc_switch(host(staged=STAGED_V2), want(f"{NAME}:v3"))
     assert any(f"{NAME}:v2" in warning for warning in plan.warnings)
+
+
+@pytest.mark.parametrize("kept", [POLICY, Signature(SignatureKind.OSTREE_REMOTE, "fedora")], ids=str)
+def test_giving_up_verification_is_warned_of(kept: Signature) -> None:
+    state = host(booted=deployment(image(signature=kept)))
+    for text in (f"{NAME}:v1", f"{NAME}:v2"):
+        loosened = plan_bootc_switch(state, want(text, signature_policy=SignaturePolicy.UNVERIFIED))
+        assert any(
+            f"verification is given up, as signature_policy: unverified asks: the host verified its image ({kept})" in w
+            for w in loosened.warnings
+        )
+    strict = plan_bootc_switch(state, want(f"{NAME}:v2", signature_policy=SignaturePolicy.POLICY))
+    assert strict.warnings == ()
+
+
+def test_another_name_for_what_is_booted_says_what_it_costs() -> None:
+    plan = plan_bootc_switch(host(), want(f"{NAME}:v2", D1))
+    assert "no layers" in plan.summary
+    assert "no layers" not in plan_bootc_switch(host(), want(f"{NAME}:v2", D2)).summary
 
 
 def test_the_diff_shows_the_next_boot() -> None:

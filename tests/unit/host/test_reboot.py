@@ -244,6 +244,21 @@ def test_a_wrong_landing_is_told_apart(landing: str) -> None:
     assert failure.value.result["boot_id_after"] == "two"
 
 
+def test_a_rollback_queued_below_a_lost_deployment_is_named() -> None:
+    old = entry("v0", "sha256:" + "4" * 64)
+    before = Boot("one", bootc_status(OLD, NEW, rollback=old, rollbackQueued=True))
+    with pytest.raises(HostFailure, match="a rollback was still queued below it"):
+        reboot(RebootingNode([before, Boot("two", bootc_status(old, rollback=OLD))]), D1, D2)
+
+
+def test_an_unlocked_usr_is_said_even_if_nothing_waits_for_a_reboot() -> None:
+    """Packages that were applied live stay, and the discarded deployment is not there to ask for a reboot."""
+    overlay = {"accessMode": "readOnly", "persistence": "transient"}
+    result = reboot(RebootingNode([Boot("one", bootc_status(OLD, usrOverlay=overlay))]))
+    assert result["changed"] is False
+    assert any("/usr is unlocked (transient)" in warning for warning in result["warnings"])
+
+
 def test_the_own_words_of_a_lost_deployment_are_quoted() -> None:
     note = "State: idle\nWarning: failed to finalize previous deployment\n  error: Copying passwd: No space left on device\n"
     node = RebootingNode([STAGED, Boot("two", bootc_status(OLD))], lost=(note, ""))
