@@ -9,6 +9,7 @@ BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
 # `-ef` holds on ordinary ostree hosts, where /usr is a bind mount of the deployment's directory. On a composefs the inodes
 # differ, so there names and sizes are compared, and the content of small files, to a depth that costs about a second.
+# Line by line and sorted, because a composefs lists its directories in another order than the file system below it.
 # A writable overlay over /usr is compared with nothing.
 _USR = r"""
 grep -q '^[^ ]* /usr overlay ' /proc/self/mounts 2>/dev/null && exit 0
@@ -21,7 +22,7 @@ done
 print_of() (
   cd "$1" || exit
   { find . -xdev -maxdepth 3 -type f -exec ls -ln {} + | awk '{print $5, $NF}'
-    find lib share -xdev -maxdepth 3 -type f -size -2 -exec cat {} +; } 2>/dev/null | sort | cksum
+    find lib share -xdev -maxdepth 3 -type f -size -2 -exec cksum {} +; } 2>/dev/null | sort | cksum
 )
 booted=
 for usr in /ostree/deploy/*/deploy/*/usr; do

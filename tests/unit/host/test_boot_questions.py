@@ -42,8 +42,10 @@ def tree(root: Path, name: str, version: str, program: str = "#!/bin/sh\n") -> P
     return usr
 
 
-def witness(root: Path, usr: Path, shell: list[str]) -> tuple[Evidence | None, frozenset[str]]:
-    rc, out = ask(USR_WITNESS, shell, ("/ostree/", f"{root}/ostree/"), (" /usr", f" {usr}"))
+def witness(
+    root: Path, usr: Path, shell: list[str], path: str = "/usr/bin:/bin"
+) -> tuple[Evidence | None, frozenset[str]]:
+    rc, out = ask(USR_WITNESS, shell, ("/ostree/", f"{root}/ostree/"), (" /usr", f" {usr}"), path=path)
     assert rc == 0
     found = parse_usr_witness(out)
     return found.evidence, found.checksums
@@ -60,6 +62,28 @@ def test_usr_is_told_by_its_inode_or_else_by_its_content(tmp_path: Path, shell: 
     assert witness(tmp_path, copy, shell) == (Evidence.CONTENT, frozenset({"bbb", "ccc"}))
     (copy / "bin/program").write_text("changed by hand\n")
     assert witness(tmp_path, copy, shell) == (None, frozenset())
+
+
+# Below a directory of the name `composefs`, files are found in another order.
+FIND = """#!/bin/bash
+case $PWD in */composefs) ;; *) exec /usr/bin/find "$@" ;; esac
+words=("$@"); for at in "${!words[@]}"; do [ "${words[at]}" != -exec ] || break; done
+command=("${words[@]:at+1:$#-at-3}")
+/usr/bin/find "${words[@]:0:at}" -print0 | sort -rz | xargs -0 "${command[@]}"
+"""
+
+
+def test_the_order_in_which_a_composefs_lists_its_files_hid_what_usr_is(tmp_path: Path) -> None:
+    usr = tree(tmp_path, "aaa.0", "1")
+    for name in "abc":
+        (usr / "share/lab" / name).write_text(f"{name} without a newline at its end")
+    shutil.copytree(usr, tmp_path / "composefs")
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    (tools / "find").write_text(FIND)
+    (tools / "find").chmod(0o755)
+    found = witness(tmp_path, tmp_path / "composefs", ["sh"], path=f"{tools}:/usr/bin:/bin")
+    assert found == (Evidence.CONTENT, frozenset({"aaa"}))
 
 
 def test_where_nothing_is_deployed_nothing_is_told(tmp_path: Path) -> None:
