@@ -42,8 +42,8 @@ class StagingRun:
         pulling = next((index for index, command in enumerate(commands) if command.pulls), None)
         try:
             if pulling is None:
-                return self._directly(tool, [*first, *steps_of(commands, self.busy_timeout)], last)
-            before = [*first, *steps_of(commands[:pulling], self.busy_timeout)]
+                return self._directly(tool, [*first, *self._steps(commands)], last)
+            before = [*first, *self._steps(commands[:pulling])]
             work = Work(commands[pulling].argv, self.stage_timeout, description=commands[pulling].purpose)
             return self._as_unit(tool, work, before, last)
         except (ObservationFailed, LongWorkFailed) as failure:
@@ -63,6 +63,11 @@ class StagingRun:
 
         (state, tail), done = patiently(self.observer, attempt)
         return state, done, tail
+
+    def _steps(self, commands: Sequence[Command]) -> list[Step]:
+        """rpm-ostree never waits for a lock, but can work for minutes on what it stages; the others do nothing long but wait."""
+        timeouts = (self.stage_timeout if one.argv[0] == "rpm-ostree" else self.busy_timeout for one in commands)
+        return [step for one, timeout in zip(commands, timeouts) for step in steps_of([one], timeout)]
 
     def _directly(
         self, tool: Tool | None, steps: Sequence[Step], last: Sequence[Step]
