@@ -187,10 +187,11 @@ class KargsView:
     def waiting(self, state: HostState) -> tuple[str, ...]:
         """Words in the boot entry of what is booted that it runs without: they were added in place and wait for a reboot.
 
-        A word with `$` is a variable of the boot loader and runs under another spelling.
+        A word with `$` is a variable of the boot loader and runs under another spelling; so do quotes, which GRUB takes off, and
+        sets again around the whole word where it has spaces.
         """
-        missing = self.booted(state).missing_from(self.running)
-        return tuple(word for word in missing if "$" not in word)
+        bare_entry, bare_running = (_without_quotes(arguments) for arguments in (self.booted(state), self.running))
+        return tuple(word for word in bare_entry.missing_from(bare_running) if "$" not in word)
 
     def _entry(self, deployment: Deployment | None) -> BootEntry | None:
         return self.entries.get(_place(deployment))
@@ -198,6 +199,10 @@ class KargsView:
 
 def _place(deployment: Deployment | None) -> str:
     return f"{deployment.checksum}.{deployment.serial}" if deployment else ""
+
+
+def _without_quotes(arguments: KernelArguments) -> KernelArguments:
+    return KernelArguments(tuple(word.replace('"', "") for word in arguments.words))
 
 
 def parse(outcome: Outcome) -> KargsView:

@@ -104,6 +104,16 @@ def test_arguments_added_in_place_wait_for_a_reboot(node: KargsNode) -> None:
     assert parse(node.run_one(STEP)).waiting(state()) == ("a=1",)
 
 
+@pytest.mark.parametrize(
+    ("entry", "running"),
+    [('dyndbg="file a +p"', '"dyndbg=file a +p"'), ('a="b"', "a=b"), ('"a b"', '"a b"')],
+)
+def test_quotes_that_grub_sets_otherwise_seemed_to_wait_for_a_reboot(node: KargsNode, entry: str, running: str) -> None:
+    node.cmdline(f"root=x {running}")
+    node.deploy(0, f"root=x {entry}")
+    assert parse(node.run_one(STEP)).waiting(state()) == ()
+
+
 def test_a_broken_kargs_file_matters_only_where_it_is_needed(node: KargsNode) -> None:
     node.cmdline("root=x")
     node.deploy(0, "root=x", files={"1.toml": "kargs = [1]"})
