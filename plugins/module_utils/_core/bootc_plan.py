@@ -40,6 +40,11 @@ class BootcTool(StagingTool):
         """
         if not isinstance(desired, DesiredImage):
             raise Refusal(f"bootc cannot follow an ostree branch such as {desired.describe()}; rpmostree_rebase can.")
+        if booted.composefs and booted.digest in desired.expected_digests:
+            raise Refusal(
+                f"This host runs the wanted content already, as {booted.describe()}, and bootc's composefs backend keeps no content twice: "
+                f"it cannot follow {desired.describe()} until that has other content. Ask for the reference that the host follows."
+            )
         base = origin_base(state)
         follows = base.image if base else None
         if follows is None or follows.reference != desired.reference or follows.signature != signature:

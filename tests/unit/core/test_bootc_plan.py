@@ -200,6 +200,11 @@ REFUSALS = {
     ),
     "an ostree remote asked for": (host(), want(signature_policy=SignaturePolicy.OSTREE_REMOTE), "ostree remote"),
     "a live system": (host(read_only=True), want(f"{NAME}:v2"), "read-only"),
+    "composefs keeps no content twice": (
+        host(booted=deployment(image(), composefs=True)),
+        want(f"{NAME}:v2", D1),
+        "follow registry.example.com/os:v2",
+    ),
     "composefs cannot discard": (
         host(booted=deployment(image(), composefs=True), staged=replace(STAGED_V2, composefs=True)),
         want(),
