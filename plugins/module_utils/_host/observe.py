@@ -9,6 +9,7 @@ import contextlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from ansible_collections.imagemode.nodes.plugins.module_utils._core import updaters
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.bootc_status import parse_bootc_status
@@ -99,19 +100,26 @@ class Observer:
         return self.with_tool(None, first, gated=gated)
 
     def with_tool(
-        self, tool: Tool | None, first: Sequence[Step] = (), gated: bool = False
+        self, tool: Tool | None, first: Sequence[Step] = (), last: Sequence[Step] = (), gated: bool = False
     ) -> tuple[HostState, list[Outcome]]:
-        """The state as this tool sees it; None is bootc, or rpm-ostree on a node without bootc."""
-        return self._wait_for_status(tool, first, gated=gated)
+        """The state as this tool sees it; None is bootc, or rpm-ostree on a node without bootc.
 
-    def when_idle(self, tool: Tool | None, first: Sequence[Step] = ()) -> tuple[HostState, list[Outcome]]:
+        `last` runs behind the answer, which may have waited for somebody to change the very things that `last` reads. Its
+        outcomes follow those of `first`.
+        """
+        state, outcomes, _answers = self._wait_for_status(partial(self.questions, tool), first, last, gated)
+        return state, outcomes
+
+    def when_idle(
+        self, tool: Tool | None, first: Sequence[Step] = (), last: Sequence[Step] = ()
+    ) -> tuple[HostState, list[Outcome]]:
         """The state once no transaction runs any more, for whoever is going to change something.
 
         bootc waits for that by itself; rpm-ostree answers at once, and names its own transactions only.
         """
         waited = 0
         while True:
-            state, outcomes = self.with_tool(tool, first)
+            state, outcomes = self.with_tool(tool, first, last)
             if state.transaction is None:
                 return state, outcomes
             holder = f"an rpm-ostree transaction ({state.transaction.method})"
@@ -127,15 +135,15 @@ class Observer:
         extras = [
             Step(("bootc", "--version"), timeout=_PATIENCE_SECONDS),
             Step(("rpm-ostree", "--version"), timeout=_PATIENCE_SECONDS),
-            Step(RPM_OSTREE_STATUS, timeout=_PATIENCE_SECONDS),
             Step(("rpm-ostree", "kargs"), timeout=_PATIENCE_SECONDS),
             Step(updaters.QUESTION, timeout=_PATIENCE_SECONDS),
         ]
         try:
-            state, (bootc_version, version, status, kargs, active) = self.with_any_tool(extras)
+            state, outcomes, answers = self._wait_for_status(self._questions_to_both, extras)
         except NotImageMode:
             boot_id, kargs_booted = _parse_identity(self.runner.run_one(_IDENTITY))
             return HostState(tool=None, boot_id=boot_id, kargs_booted=kargs_booted)
+        bootc_version, version, kargs, active = outcomes
         state = replace(
             state,
             bootc_version=_bootc_version(bootc_version),
@@ -143,7 +151,7 @@ class Observer:
             updaters=updaters.active_updaters(active.stdout),
             kargs_next=words_as_found(kargs.stdout) if kargs.ok else state.kargs_next,
         )
-        return self._enriched(state, status)
+        return self._enriched(state, answers[-1])
 
     def name_local_changes(self, state: HostState) -> HostState:
         """The state with the local changes spelled out, which takes a second tool; asked only where bootc saw some.
@@ -171,34 +179,42 @@ class Observer:
         bootc = Step(BOOTC_STATUS, timeout=patience)
         return [_IDENTITY, _RECORD, bootc] + ([] if tool is Tool.BOOTC else [replace(rpm_ostree, fallback=True)])
 
+    def _questions_to_both(self, patience: int) -> list[Step]:
+        """The same for either tool, with rpm-ostree's answer in any case, and once."""
+        return [replace(question, fallback=False) for question in self.questions(None, patience)]
+
     @staticmethod
     def understood(outcomes: Sequence[Outcome]) -> HostState | None:
         """The state from the answers; None if somebody held the system lock for too long. Raises ObservationFailed."""
         identity, record, *answers = outcomes
-        late = any(answer.timed_out for answer in answers)
-        return None if late else _with_record(_state(identity, answers), record)
+        return None if _late(answers) else _with_record(_state(identity, answers), record)
 
     def _wait_for_status(
-        self, tool: Tool | None, first: Sequence[Step], gated: bool = False
-    ) -> tuple[HostState, list[Outcome]]:
+        self,
+        ask: Callable[[int], list[Step]],
+        first: Sequence[Step] = (),
+        last: Sequence[Step] = (),
+        gated: bool = False,
+    ) -> tuple[HostState, list[Outcome], list[Outcome]]:
         """Ask, and ask again while somebody holds the lock: neither tool has a deadline of its own.
 
         The wait counts from the question on, not from the steps before it, which have deadlines of their own.
+        The state, the outcomes of `first` and `last`, and the answers that the state is from.
         """
         steps = list(first)
         done: list[Outcome] = []
         waited = 0
         while True:
             patience = max(1, min(self.busy_timeout - waited, _PATIENCE_SECONDS))
-            questions = self.questions(tool, patience)
-            outcomes = self.runner.run([*steps, *(replace(question, always=not gated) for question in questions)])
+            questions = [replace(question, always=not gated) for question in ask(patience)]
+            outcomes = self.runner.run([*steps, *questions, *last])
             done = done or outcomes[: len(first)]
-            answers = outcomes[len(steps) :]
+            answers = outcomes[len(steps) : len(steps) + len(questions)]
             if not answers[0].ran:
                 raise GateClosed
             state = self.understood(answers)
             if state is not None:
-                return state, done
+                return state, [*done, *outcomes[len(steps) + len(questions) :]], answers
             waited += patience
             holder = self.holder()
             if waited >= self.busy_timeout:
@@ -263,6 +279,12 @@ def enrich(state: HostState, other: HostState) -> HostState:
         transaction=other.transaction,
         update_driver=other.update_driver,
     )
+
+
+def _late(answers: Sequence[Outcome]) -> bool:
+    """Whether one that was needed did not come in time: what follows an answer is a second opinion only."""
+    needed = next((number for number, answer in enumerate(answers) if answer.ok), len(answers))
+    return any(answer.timed_out for answer in answers[:needed])
 
 
 def _state(identity: Outcome, answers: Sequence[Outcome]) -> HostState:

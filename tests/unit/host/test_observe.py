@@ -7,12 +7,14 @@ import json
 from pathlib import Path
 
 import pytest
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.host_state import Tool
 from ansible_collections.imagemode.nodes.plugins.module_utils._host.observe import (
     HostBusy,
     NotImageMode,
     ObservationFailed,
     Observer,
 )
+from ansible_collections.imagemode.nodes.plugins.module_utils._host.runner import Step
 from node_on_disk import BOOTC, NodeOnDisk, entry
 
 RPM_OSTREE = {
@@ -61,6 +63,7 @@ def test_rpm_ostree_alone_will_do(node: NodeOnDisk) -> None:
     assert (host["tool"], host["image_mode"]) == ("rpm-ostree", True)
     assert host["booted"]["image"]["reference"] == "registry.example.com/os:v1"
     assert host["versions"] == {"bootc": None, "rpm_ostree": "2026.2"}
+    assert node.journal.count("rpm-ostree status --json") == 1
 
 
 def test_without_privileges_rpm_ostree_still_tells(node: NodeOnDisk) -> None:
@@ -112,3 +115,24 @@ def test_a_daemon_that_never_answers_is_named(node: NodeOnDisk, monkeypatch: pyt
     node.tool("rpm-ostree", "exec sleep 60")
     with pytest.raises(HostBusy, match="rpm-ostreed, which does not answer"):
         Observer(node, 2).with_any_tool()
+
+
+def test_a_second_opinion_that_does_not_come_holds_nobody_up(node: NodeOnDisk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ansible_collections.imagemode.nodes.plugins.module_utils._host.observe._PATIENCE_SECONDS", 1)
+    node.tool("bootc", BOOTC)
+    node.tool("rpm-ostree", "exec sleep 60")
+    node.status(entry())
+    assert Observer(node, 30).completely().tool == "bootc"
+    assert node.trips == 1
+
+
+def test_what_belongs_to_the_answer_is_read_behind_it(node: NodeOnDisk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A status waits for whoever holds the lock, and what was read before the wait is what was there before their work."""
+    monkeypatch.setattr("ansible_collections.imagemode.nodes.plugins.module_utils._host.observe._PATIENCE_SECONDS", 2)
+    node.tool("bootc", '[ -e "$NODE/up" ] || { touch "$NODE/up"; exec sleep 60; }\necho after >"$NODE/word"\n' + BOOTC)
+    node.status(entry())
+    word = node.directory / "word"
+    word.write_text("before\n")
+    read = Step(("cat", str(word)), timeout=10)
+    _state, (early, late) = Observer(node, 30).with_tool(Tool.BOOTC, [read], [read])
+    assert (early.stdout, late.stdout) == ("before\n", "after\n")
