@@ -34,6 +34,7 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._core.staging_plan
     Desired,
     StagingTool,
     refuse_to_drop,
+    take_back,
 )
 
 _RESET = Command(("rpm-ostree", "reset"), "drop layered packages, overrides and the local initramfs")
@@ -64,7 +65,7 @@ class RpmOstreeTool(StagingTool):
         """The commands, from the cheapest way on. Without a staged deployment, a queued rollback is taken back first:
         rpm-ostree would take its origin, its arguments and its local changes for the host's.
         """
-        commands = [self.unqueue] if state.rollback_queued and state.staged is None else []
+        commands = [take_back(self, state)] if state.rollback_queued and state.staged is None else []
         base = origin_base(state) or booted
         if base.local_changes and desired.local_changes is LocalChangesPolicy.DISCARD:
             commands.append(_RESET)

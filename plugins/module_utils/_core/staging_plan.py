@@ -34,6 +34,9 @@ Desired = Union[DesiredImage, DesiredRef]
 # The index alone would hit whatever is first by then. Of one that is locked ostree says only that (recorded, ostree 2026.4).
 _STILL_STAGED = 'ostree admin status | grep -F -- " $1 (" | grep -qE "[(](staged|finalization locked)[)]"'
 
+# Both tools' rollback is a toggle: run again after a lost connection, or after somebody else's, it would queue what was taken back.
+_STILL_QUEUED = 'ostree admin status | grep -qF -- " $1 (pending)"'
+
 
 class StagingTool(ABC):
     """What bootc and rpm-ostree do differently."""
@@ -134,7 +137,7 @@ def _return_to_booted(tool: StagingTool, state: HostState, booted: Deployment, d
         if staged.download_only:
             warnings.append(f"discarded what was downloaded, to take back the queued rollback: {staged.describe()}")
     if state.rollback_queued:
-        commands.append(tool.unqueue)
+        commands.append(take_back(tool, state))
     after = replace(state, staged=None, rollback_queued=False)
     after = replace(after, kargs_next=state.kargs_booted)
     done = f"stays on the booted {booted.describe()}: discarded what was to boot next"
@@ -239,7 +242,17 @@ def _lock(staged: Deployment, locked: bool) -> Command:
     return Command((*argv, "--unlock"), "unlock the downloaded deployment for the next boot", only_if=_still(staged))
 
 
+def take_back(tool: StagingTool, state: HostState) -> Command:
+    """The command that takes the queued rollback back, if that is queued still."""
+    return replace(tool.unqueue, only_if=_only_if(_STILL_QUEUED, state.rollback))
+
+
 def _still(staged: Deployment) -> tuple[str, ...] | None:
-    if not staged.checksum or staged.serial is None:
+    return _only_if(_STILL_STAGED, staged)
+
+
+def _only_if(question: str, deployment: Deployment | None) -> tuple[str, ...] | None:
+    """None on a host of the composefs backend, of which ostree knows nothing."""
+    if deployment is None or not deployment.checksum or deployment.serial is None:
         return None
-    return ("sh", "-c", _STILL_STAGED, "sh", f"{staged.checksum}.{staged.serial}")
+    return ("sh", "-c", question, "sh", f"{deployment.checksum}.{deployment.serial}")

@@ -103,7 +103,7 @@ class StagingProof:
 
     def _tool_failure(self, failed: Outcome) -> str:
         if any(failed.argv == command.only_if for command in self.plan.commands):
-            return "Somebody else changed what is staged on this node since it was looked at, so it was left alone: run again"
+            return "Somebody else changed what is staged or queued on this node since it was looked at, so it was left alone: run again"
         command = f"`{' '.join(failed.argv)}`"
         if failed.timed_out:
             return (
