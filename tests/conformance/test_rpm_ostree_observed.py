@@ -219,6 +219,16 @@ def test_everybody_may_read_the_status_and_root_alone_may_write(make_host: MakeH
     )
 
 
+def test_nobody_is_told_of_deployments_where_ostree_did_not_boot(make_host: MakeHost) -> None:
+    host = make_host(origin="none")
+    host.ok("echo 'core:x:1000:1000::/var/home:/bin/sh' >> /etc/passwd")
+    for user in ("root", "core"):
+        command = enter.command(host.node, ["rpm-ostree", "status", "--json"], user=user)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr == "error: This system was not booted via libostree.\n"
+
+
 # local changes
 
 

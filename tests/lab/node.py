@@ -41,6 +41,7 @@ REPOSITORY: Mapping[str, Sequence[str]] = MappingProxyType(
 )
 # Everybody may read the status; writing needs rights (recorded, rpm-ostree 2026.2).
 RPM_OSTREE_FOR_OTHERS = """
+  [ -e /run/ostree-booted ] || { echo "error: This system was not booted via libostree." >&2; exit 1; }
   if [ "$1" = status ] && [ -d /.lab/public ]; then
     form=text which=
     for word; do case "$word" in --json) form=json;; -b|--booted) which=-booted;; esac; done
