@@ -110,6 +110,9 @@ SITUATIONS = {
     "kargs": Situation("kargs", {"present": ["entries=1"]}, versions=BOTH, changes=True),
     "kargs, there already": Situation("kargs", {"present": ["rw"]}, versions=BOTH),
     "kargs, no argument": Situation("kargs", {"present": ["a b"]}, versions=BOTH, fails="a b"),
+    "hold": Situation("unit_hold", {"units": ["lab-agent.service"]}, changes=True),
+    "release what is not held": Situation("unit_hold", {"units": ["lab-agent.service"], "state": "released"}),
+    "hold, no unit": Situation("unit_hold", {"units": ["lab-agent"]}, fails="such as kubelet.service"),
     "files": Situation("host_files", {"files": [{"path": "/etc/entries", "content": "x"}]}, changes=True),
     "files, an image's path": Situation(
         "host_files", {"files": [{"path": "/usr/entries", "content": "x"}]}, fails="/usr/entries"
