@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.host_state import Deployment
 from ansible_collections.imagemode.nodes.plugins.module_utils._host.runner import Step
 
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
@@ -49,6 +50,12 @@ _NEW_BOOT = (
     f'id=$(cat {BOOT_ID}) && [ -n "$id" ] || exit 1; [ "$id" = "$1" ] || exit 0; [ -n "$2" ] || exit 1; '
     f'count={_COUNT}; [ -n "$count" ] && [ "$count" != "$2" ]'
 )
+# The first deployment that is not locked boots next. Further lines of each are indented. Nothing is asked of hosts of the
+# composefs backend, which ostree knows nothing of.
+_STILL_NEXT = (
+    '[ -n "$1" ] && command -v ostree >/dev/null || exit 0; said=$(ostree admin status) || exit 0; '
+    'printf "%s\\n" "$said" | grep "^[ *] [^ ]" | grep -vF "(finalization locked)" | head -n 1 | sed "s/$/ /" | grep -qF -- " $1 "'
+)
 _PREPARED = 'ostree admin status | grep -F -- " $1." | grep -qF "(soft-reboot)"'
 
 BOOT_FACTS = Step(("sh", "-c", _FACTS, "boot-facts"), timeout=20)
@@ -58,6 +65,13 @@ USR_WITNESS = Step(("sh", "-c", _USR, "usr-witness"), timeout=60)
 def same_boot(boot_id: str, soft_reboots: int | None) -> Step:
     """A gate that is open in the boot that was looked at: same kernel, and same userspace where systemd counts them."""
     return Step(("sh", "-c", _SAME_BOOT, "same-boot", boot_id, _text(soft_reboots)), timeout=20, gate=True)
+
+
+def still_next(following: Deployment | None) -> Step:
+    """A gate that is open while this deployment, staged or a queued rollback, is what the next boot boots."""
+    named = following is not None and following.checksum and following.serial is not None
+    place = f"{following.checksum}.{following.serial}" if following is not None and named else ""
+    return Step(("sh", "-c", _STILL_NEXT, "still-next", place), timeout=20, gate=True)
 
 
 def new_boot(boot_id: str, soft_reboots: int | None) -> Step:

@@ -32,6 +32,7 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._host.boot_questio
     is_prepared,
     new_boot,
     same_boot,
+    still_next,
     why_lost,
 )
 from ansible_collections.imagemode.nodes.plugins.module_utils._host.failure import HostFailure
@@ -144,19 +145,19 @@ class Reboot:
         return plan, facts
 
     def _order(self, plan: Plan, facts: BootFacts, boot_id: str) -> tuple[Plan, bool]:
-        """Ask once, and only in the boot that was looked at: a second controller may have been faster.
+        """Ask once, only in the boot that was looked at, and only for what was next then: a second controller may have been faster.
 
         The plan as it was carried out, and whether the reboot is ours. Raises HostFailure if the node refused it.
         """
-        steps = [same_boot(boot_id, facts.soft_reboots)]
+        following = plan.before.next
+        steps = [same_boot(boot_id, facts.soft_reboots), still_next(following)]
         for command in plan.commands[:-1]:
             steps.append(Step(command.argv, timeout=120, gate=command is not RESET_NEXT_ROOT))
-        following = plan.before.next
         if PREPARE_NEXT_ROOT in plan.commands and following is not None and following.checksum:
             steps.append(is_prepared(following.checksum))
         order = plan.commands[-1].argv
         try:
-            guard, *prepared, outcome = self.runner.run([*steps, Step(order, timeout=60)])
+            guard, still, *prepared, outcome = self.runner.run([*steps, Step(order, timeout=60)])
         except NodeUnreachable:
             # What a reboot does to its own connection. Whether it was one, the boot id will tell.
             return plan, True
@@ -168,6 +169,12 @@ class Reboot:
             )
         if not guard.ok:
             return plan, False
+        if not still.ok:
+            raise HostFailure(
+                f"Not rebooted: {describe(following)} was to boot next when this node was looked at, and a moment later it was not. "
+                "Somebody else stages on it or rolls it back: run again.",
+                self._result(plan, plan.before, 0.0, changed=False),
+            )
         if not outcome.ran:
             return self._order(self._without_soft(plan, prepared), facts, boot_id)
         if not outcome.ok and not outcome.timed_out and (outcome.rc or 0) < _STOPPED_BY_SIGNAL:

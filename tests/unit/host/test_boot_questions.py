@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.host_state import Deployment
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.usr_proof import Evidence, parse_usr_witness
 from ansible_collections.imagemode.nodes.plugins.module_utils._host.boot_questions import (
     BOOT_ID,
@@ -15,6 +16,7 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._host.boot_questio
     is_prepared,
     new_boot,
     same_boot,
+    still_next,
 )
 from ansible_collections.imagemode.nodes.plugins.module_utils._host.runner import Step
 
@@ -127,3 +129,32 @@ def test_which_deployment_is_prepared(tmp_path: Path) -> None:
     assert ask(is_prepared("aaa"), ["sh"], path=path)[0] == 0
     assert ask(is_prepared("bbb"), ["sh"], path=path)[0] != 0
     assert ask(is_prepared("aa"), ["sh"], path=path)[0] != 0
+
+
+@pytest.mark.parametrize(
+    ("answer", "wanted"),
+    [
+        ("  os abc.1 (staged)\n* os abc.0\n", True),
+        ("  os abc.1 (staged) (soft-reboot)\n* os abc.0\n", True),
+        ("  os abc.1 (pending)\n* os abc.0\n", True),
+        ("  os abc.1 (finalization locked)\n* os abc.0\n", False),
+        ("* os abc.0\n  os abc.1 (rollback)\n", False),
+        ("  os abc.11 (staged)\n* os abc.0\n", False),
+        ("  os def.0 (finalization locked)\n    Version: 1\n  os abc.1 (pending)\n* os abc.0\n", True),
+        ("  os def.0 (staged)\n    Version: 1\n  os abc.1 (pending)\n* os abc.0\n", False),
+        ("  other abc.1\n* os abc.0\n", True),
+    ],
+)
+@pytest.mark.parametrize("shell", SHELLS, ids=str)
+def test_what_is_still_next(answer: str, wanted: bool, shell: list[str], tmp_path: Path) -> None:
+    (tmp_path / "answer").write_text(answer)
+    tool = tmp_path / "ostree"
+    tool.write_text(f"#!/bin/sh\ncat {tmp_path}/answer\n")
+    tool.chmod(0o755)
+    rc, _out = ask(still_next(Deployment(None, "abc", 1)), shell, path=f"{tmp_path}:/usr/bin:/bin")
+    assert (rc == 0) is wanted
+
+
+def test_where_ostree_cannot_be_asked_nothing_is_in_the_way() -> None:
+    assert ask(still_next(Deployment(None, "abc", 1)), ["sh"], path="/usr/bin:/bin")[0] == 0
+    assert ask(still_next(Deployment(None, "verity", None)), ["sh"])[0] == 0

@@ -45,6 +45,7 @@ class RebootingNode(Runner):
     refused: bool = False
     ignored: bool = False
     overtaken: bool = False
+    restaged: bool = False
     unprepared: bool = False
     garbled: int = 0
     inhibited_for: int = 0
@@ -113,6 +114,8 @@ class RebootingNode(Runner):
             return Outcome(argv, 0, boot.usr)
         if name == "is-prepared":
             return Outcome(argv, 0)
+        if name == "still-next":
+            return Outcome(argv, int(self.restaged))
         if name == "same-boot" and self.overtaken and len(self.boots) > 1:
             self.boots.pop(0)
         boot = self.boots[0]
@@ -175,6 +178,14 @@ def test_reboots_once_and_proves_the_landing() -> None:
     assert (result["changed"], node.orders, result["booted"]["digest"]) == (True, [FULL], D2)
     assert (result["boot_id_before"], result["boot_id_after"]) == ("one", "two")
     assert result["reboot_required"] is False
+
+
+def test_what_another_controller_staged_meanwhile_was_booted() -> None:
+    node = RebootingNode([STAGED, LANDED], restaged=True)
+    with pytest.raises(HostFailure, match="Somebody else stages on it") as failure:
+        reboot(node, D2)
+    assert node.orders == []
+    assert failure.value.result["changed"] is False
 
 
 def test_check_mode_predicts() -> None:
