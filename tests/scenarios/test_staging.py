@@ -290,6 +290,24 @@ def test_mistakes_are_told_before_the_node_is_asked(
     assert tools(node) == []
 
 
+def test_without_rights_on_a_node_with_rpm_ostree(
+    make_node: MakeNode, run_playbook: RunPlaybook, v1: str, v2: str
+) -> None:
+    """Everybody may read rpm-ostree's status, so that rights are first missing where something is to be changed."""
+    make_node("n1", image=v1, versions=RPM_OSTREE)
+    arguments = task("arguments", "kargs", present=["nosmt"])
+    for name, wanted in (
+        ("stage", stage(v2)),
+        ("arguments", arguments),
+        ("both", stage(v2, "both", kargs={"present": ["a"]})),
+    ):
+        run = run_playbook([{**play(wanted)[0], "remote_user": "core"}])
+        assert "set become: true" in failure(run, name)
+        assert run.result(name, "n1")["changed"] is False
+    run = run_playbook([{**play(stage(v2), arguments)[0], "remote_user": "core", "become": True}])
+    assert run.rc == 0, run.stdout
+
+
 def test_the_journal_of_a_no_op(make_node: MakeNode, run_playbook: RunPlaybook, v1: str) -> None:
     """One status, and nothing else of any tool."""
     node = make_node("n1", image=v1, versions=RPM_OSTREE)

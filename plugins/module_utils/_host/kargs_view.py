@@ -24,6 +24,7 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._core.staged_recor
     StagedRecordNotUnderstood,
     parse_staged_record,
 )
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.tool_failure import explain
 from ansible_collections.imagemode.nodes.plugins.module_utils._host.observe import ObservationFailed
 from ansible_collections.imagemode.nodes.plugins.module_utils._host.runner import Outcome, Step
 
@@ -36,6 +37,7 @@ field() { printf ' '; coded=$(base64 | tr -d '\n'); printf '%s' "${coded:--}"; }
 said() {
   kind=$1; shift
   text=$("$@" 2>/dev/null </dev/null); rc=$?
+  case $kind:$rc in rpm-ostree:0|rpm-ostree:127) ;; rpm-ostree:*) text=$("$@" 2>&1 >/dev/null </dev/null) ;; esac
   printf '%s' "$kind"; printf '%s' "$rc" | field; printf '%s' "$text" | field; echo
 }
 content() { printf '%s' "$1"; shift; for name; do printf '%s' "$name" | field; done; field <"$name"; echo; }
@@ -234,9 +236,7 @@ def _view(lines: Sequence[str]) -> KargsView:
     rc, pending = _answer(records, "rpm-ostree")
     # Without any deployment of ostree's (bootc's composefs backend) rpm-ostree has nothing to tell, and no part in this.
     if rc not in (0, 127) and "tree" in records:
-        raise ObservationFailed(
-            f"`rpm-ostree kargs` fails on this node with code {rc}. Run it there to see why: rpm-ostreed may not be able to start."
-        )
+        raise ObservationFailed(f"`rpm-ostree kargs` fails on this node with code {rc}: {explain(pending)}")
     staged = records.get("staged")
     try:
         record = parse_staged_record(staged[0][-1]) if staged else None

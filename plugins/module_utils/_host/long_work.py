@@ -45,6 +45,10 @@ class LongWorkFailed(Exception):
     """The work could not be started or stopped; the message says why and what to do."""
 
 
+class LongWorkNotStarted(LongWorkFailed):
+    """The command never ran. What stood before it in the batch did."""
+
+
 @dataclass(frozen=True)
 class Work:
     """A command of bootc or rpm-ostree. `timeout` in seconds; `unit` is the lock, so all work on one thing has one name.
@@ -158,7 +162,7 @@ class LongWork:
             if not outcomes[0].ran:
                 return self._outcome(run, Outcome(work.argv, None), gated=True)
             if stop and not outcomes[0].ok:
-                raise LongWorkFailed(
+                raise LongWorkNotStarted(
                     f"{work.unit} runs something else on this node and could not be stopped ({outcomes[0].stderr.strip()}). "
                     f"See `systemctl status {work.unit}` there."
                 )
@@ -169,14 +173,14 @@ class LongWork:
             if begun.rc == unit_script.NO_SYSTEMD:
                 return self._directly(run)
             if begun.rc != unit_script.OTHER_WORK:
-                raise LongWorkFailed(
+                raise LongWorkNotStarted(
                     f"`{' '.join(work.argv)}` could not be started as {work.unit}: "
                     f"{begun.stderr.strip() or f'code {begun.rc}'}. See `systemctl status {work.unit}` on the node."
                 )
             other = begun.stdout.strip().partition(" ")[2].partition(" ")[2]
             self.notify(f"stops what {work.unit} was doing for an earlier run: {other or 'something else'}")
             run.superseded, stop = True, (self._stop(work, ""),)
-        raise LongWorkFailed(
+        raise LongWorkNotStarted(
             f"Other work was started as {work.unit} on this node each time its predecessor had been stopped: another controller "
             "wants something else of this node at the same time. Let one of them end first."
         )

@@ -9,9 +9,15 @@ from dataclasses import dataclass, field
 from ansible_collections.imagemode.nodes.plugins.module_utils._core import updaters
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.host_state import HostState, Tool
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.plan import Command, Plan
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.tool_failure import explain
 from ansible_collections.imagemode.nodes.plugins.module_utils._host.execution import patiently, steps_of
 from ansible_collections.imagemode.nodes.plugins.module_utils._host.failure import HostFailure
-from ansible_collections.imagemode.nodes.plugins.module_utils._host.long_work import LongWork, LongWorkFailed, Work
+from ansible_collections.imagemode.nodes.plugins.module_utils._host.long_work import (
+    LongWork,
+    LongWorkFailed,
+    LongWorkNotStarted,
+    Work,
+)
 from ansible_collections.imagemode.nodes.plugins.module_utils._host.observe import ObservationFailed, Observer
 from ansible_collections.imagemode.nodes.plugins.module_utils._host.runner import Outcome, Step
 
@@ -46,11 +52,21 @@ class StagingRun:
             before = [*first, *self._steps(commands[:pulling])]
             work = Work(commands[pulling].argv, self.stage_timeout, description=commands[pulling].purpose)
             return self._as_unit(tool, work, before, last)
+        except LongWorkNotStarted as failure:
+            raise self._not_started(plan, commands[:pulling], failure) from None
         except (ObservationFailed, LongWorkFailed) as failure:
             ran = " and ".join(f"`{' '.join(command.argv)}`" for command in commands)
             raise HostFailure(
                 f"{ran} was run, but what became of it could not be read: {failure}", plan.as_dict()
             ) from None
+
+    @staticmethod
+    def _not_started(plan: Plan, before: Sequence[Command], failure: LongWorkNotStarted) -> HostFailure:
+        why = explain(str(failure))
+        if not before:
+            return HostFailure(f"{why} Nothing was staged by this run.", {**plan.as_dict(), "changed": False})
+        ran = " and ".join(f"`{' '.join(command.argv)}`" for command in before)
+        return HostFailure(f"{why} Before it {ran} was run: look at the node before it reboots.", plan.as_dict())
 
     def run_patiently(
         self, plan: Plan, commands: Sequence[Command], first: Sequence[Step] = (), last: Sequence[Step] = ()

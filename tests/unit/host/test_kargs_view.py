@@ -11,7 +11,13 @@ from pathlib import Path
 import pytest
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.host_state import Deployment, HostState, Tool
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.kernel_arguments import KernelArguments
-from ansible_collections.imagemode.nodes.plugins.module_utils._host.kargs_view import STEP, parse, parse_boot_entry
+from ansible_collections.imagemode.nodes.plugins.module_utils._host.kargs_view import (
+    STEP,
+    STEP_WITH_VERSIONS,
+    parse,
+    parse_boot_entry,
+    step_if_staged,
+)
 from ansible_collections.imagemode.nodes.plugins.module_utils._host.observe import ObservationFailed
 from ansible_collections.imagemode.nodes.plugins.module_utils._host.runner import Outcome
 from hypothesis import given
@@ -58,7 +64,41 @@ def test_everything_at_once(node: KargsNode) -> None:
     assert view.owned("me") == ("local=1", 'dyndbg="a b"')
     assert (view.owned("other"), view.owned(None)) == ((), ())
     assert view.sources(state(booted=1)) == {"tuned": ("old=1",)}
+    assert (view.rpm_ostree, view.bootc_version, view.ostree_version) == (True, None, None)
+    assert node.journal == ["rpm-ostree kargs"]
+    view = parse(node.run_one(STEP_WITH_VERSIONS))
     assert (view.rpm_ostree, view.bootc_version, view.ostree_version) == (True, (1, 16, 9), (2026, 4))
+
+
+def test_without_rpm_ostree_the_versions_of_the_others_decide(node: KargsNode) -> None:
+    node.cmdline("root=x")
+    node.tool("ostree", "printf \"libostree:\\n Version: '2026.4'\\n\"")
+    node.tool("bootc", "echo bootc 1.16.9")
+    view = parse(node.run_one(STEP))
+    assert (view.rpm_ostree, view.bootc_version, view.ostree_version) == (False, (1, 16, 9), (2026, 4))
+
+
+@pytest.mark.parametrize(
+    ("tool", "has_bootc", "staged", "read"),
+    [
+        (Tool.RPM_OSTREE, True, True, True),
+        (Tool.RPM_OSTREE, True, False, False),
+        (None, False, True, True),
+        (None, False, False, False),
+        (None, True, True, False),
+    ],
+)
+def test_what_a_staged_image_needs_is_read_only_where_there_is_one(
+    node: KargsNode, tool: Tool | None, has_bootc: bool, staged: bool, read: bool
+) -> None:
+    node.cmdline("root=x")
+    node.tool("rpm-ostree", "echo root=x")
+    if has_bootc:
+        node.tool("bootc", "exit 1")
+    if staged:
+        node.staged(b"")
+    outcome = node.run_one(step_if_staged(tool))
+    assert (outcome.ok, bool(outcome.stdout), node.journal) == (True, read, ["rpm-ostree kargs"] if read else [])
 
 
 def test_a_node_with_nothing_but_a_kernel(node: KargsNode) -> None:
@@ -151,6 +191,14 @@ def test_what_cannot_be_understood_is_named(node: KargsNode, what: str, named: s
     if what == "rpm-ostree":
         node.tool("rpm-ostree", "exit 3")
     with pytest.raises(ObservationFailed, match=named):
+        parse(node.run_one(STEP))
+
+
+def test_a_refusal_says_why(node: KargsNode) -> None:
+    node.cmdline("root=x")
+    node.deploy(0, "root=x")
+    node.tool("rpm-ostree", "echo 'error: rpmostreed OS operation KernelArgs not allowed for user' >&2; exit 1")
+    with pytest.raises(ObservationFailed, match="not allowed for user.*set become: true"):
         parse(node.run_one(STEP))
 
 
