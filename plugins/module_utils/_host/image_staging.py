@@ -93,7 +93,8 @@ class ImageStaging:
             waited += self._observer.pause(waited)
         if self._execution.superseded and not self._proof(plan).is_in_place(after):
             raise self._proof(plan).kept(after, _superseded_by(after))
-        self._execution.warnings += self._proof(plan).require(after, done)
+        if plan.changed:
+            self._execution.warnings += self._proof(plan).require(after, done)
         plan, after = self._complete(plan, after, view)
         if self._stages(plan):
             self._execution.warnings += repeated_arguments(plan.before, after)

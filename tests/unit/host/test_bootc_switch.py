@@ -236,3 +236,10 @@ def test_who_was_superseded_took_back_what_the_other_controller_had_staged(
         switch(node, "v2", D2)
     assert not [call for call in node.journal if call.startswith("ostree")]
     assert f"{NAME}:v3" in str(failure.value)
+
+
+def test_leaving_alone_what_others_staged_counted_as_failing_to_discard_it(node: NodeOnDisk) -> None:
+    node.status(entry(), entry("v3", D2))
+    result = switch(node, "v2", unstage=True)
+    assert (result["changed"], result["commands"]) == (False, [])
+    assert "left alone" in result["msg"]
