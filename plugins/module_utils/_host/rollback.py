@@ -21,7 +21,7 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._host.failure impo
 from ansible_collections.imagemode.nodes.plugins.module_utils._host.observe import ObservationFailed, Observer
 from ansible_collections.imagemode.nodes.plugins.module_utils._host.runner import Outcome, Runner, Step
 
-_HAS_RPM_OSTREE = Step(("sh", "-c", "command -v rpm-ostree", "has-rpm-ostree"), timeout=10)
+_HAS_RPM_OSTREE = Step(("rpm-ostree", "--version"), timeout=20)
 
 # ostree points /boot/loader somewhere else whenever it writes a new boot order (ostree src/libostree/ostree-sysroot-deploy.c).
 _ORDER = (
