@@ -11,6 +11,7 @@ from lab.simulators.state import Deployment, State
 
 TYPE_CHECKING = False  # typing is slow to import, and every simulated command would pay for it
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 MACHINE = "/.lab/host"  # where a node sees the root of this machine (lab.enter)
@@ -96,15 +97,31 @@ class Host:
 
     def update_faults(self, name: str, parameters: dict[str, Any] | None) -> None:
         """Store a fault's parameters, or remove it (None)."""
+
+        def update(node: dict[str, Any]) -> None:
+            node["faults"].pop(name, None)
+            if parameters is not None:
+                node["faults"][name] = parameters
+
+        self._update_settings(update)
+
+    def use_tools_of(self, tree: str) -> None:
+        """Take over the versions that an image brings in /usr/lib/lab/tools.json; of other tools those that the node was made with."""
+        brought = read_json(os.path.join(tree, "usr/lib/lab/tools.json")) or {}
+        wanted = {**self.node.get("made_with", self.node["versions"]), **brought}
+        if wanted != self.node["versions"]:
+            self._update_settings(
+                lambda node: node.update(made_with=node.get("made_with", node["versions"]), versions=wanted)
+            )
+
+    def _update_settings(self, update: Callable[[dict[str, Any]], None]) -> None:
         import fcntl
 
         handle = os.open(self.path("node.lock"), os.O_RDWR | os.O_CREAT, 0o644)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)
             node = read_json(self.path("node.json"))
-            node["faults"].pop(name, None)
-            if parameters is not None:
-                node["faults"][name] = parameters
+            update(node)
             write_json(self.path("node.json"), node)
             self.node = node
         finally:

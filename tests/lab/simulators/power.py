@@ -211,6 +211,7 @@ def _come_up(host: Host, *, at: float) -> None:
     if host.is_ostree:
         os.makedirs(host.path("run", "ostree"), exist_ok=True)
         _write_text(host.path("run", "ostree-booted"), "composefs" if host.node.get("composefs") else "")
+        host.use_tools_of(host.tree(host.booted))
         fields |= {"deployment": host.booted.id, "digest": host.commit(host.booted).get("manifest_digest")}
     _start_units(host)
     write_json(host.path("power.json"), {"state": "up", "kind": None, "stop_at": None, "up_at": None, "booted_at": at})
