@@ -50,7 +50,7 @@ options:
     default: true
   with_layers:
     description:
-      - Whether to return the layers of each platform, with their sizes. Costs one more request to the registry for each platform of an index.
+      - Whether to return the layers of each platform, with their sizes. For an index it costs one more request for each platform.
     type: bool
     default: false
 seealso:

@@ -57,3 +57,11 @@ REPORT: dict[str, dict[str, Any]] = {
     "ended": {"type": "str", "default": "node_rollout_ended"},
     "expected_digests": {"type": "list", "elements": "str", "default": []},
 }
+
+MIGRATION_REPORT: dict[str, dict[str, Any]] = {
+    **REPORT,
+    "state": {"type": "str", "choices": ["survey", "node", "table"], "default": "node"},
+    "image": {"type": "str"},
+    "survey": {"type": "str", "default": "bootc_migration_survey"},
+    "after": {"type": "str", "default": "bootc_migration_proof"},
+}
