@@ -98,7 +98,7 @@ def plan_unstaging(state: HostState, desired: Desired | None) -> Plan:
     if state.rollback_queued:
         warnings.append(f"a rollback is still queued: {describe(state.rollback)} boots next")
     after = replace(state, staged=None, kargs_next=None if state.rollback_queued else state.kargs_booted)
-    return Plan(state, after, (_discard(staged),), f"discarded the staged {staged.describe()}", tuple(warnings))
+    return Plan(state, after, (discard(staged),), f"discarded the staged {staged.describe()}", tuple(warnings))
 
 
 def _nothing_to_do(state: HostState, why: str) -> Plan:
@@ -133,7 +133,7 @@ def _return_to_booted(tool: StagingTool, state: HostState, booted: Deployment, d
     # No tool takes a rollback back beside a staged deployment, even a locked one: rpm-ostree refuses, bootc drops it.
     if staged is not None and (state.rollback_queued or not staged.download_only):
         _refuse_to_lose_local_changes(desired, staged, "staged")
-        commands.append(_discard(staged, f"The wanted image is booted, but {staged.describe()} is staged."))
+        commands.append(discard(staged, f"The wanted image is booted, but {staged.describe()} is staged."))
         if staged.download_only:
             warnings.append(f"discarded what was downloaded, to take back the queued rollback: {staged.describe()}")
     if state.rollback_queued:
@@ -218,12 +218,8 @@ def lock_after(desired: Desired, staged: Deployment) -> Command | None:
     return None
 
 
-def discard(staged: Deployment) -> Command:
-    """The command that discards this very deployment, and no other that was staged since. Raises Refusal."""
-    return _discard(staged)
-
-
-def _discard(staged: Deployment, situation: str = "") -> Command:
+def discard(staged: Deployment, situation: str = "") -> Command:
+    """The command that discards this very deployment, and no other that was staged since. Raises Refusal after the situation."""
     if staged.composefs:
         raise Refusal(
             f"{situation} A host of bootc's composefs backend has no command to discard a staged deployment. Reboot into it "

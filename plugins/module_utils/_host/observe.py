@@ -85,13 +85,6 @@ class Observer:
     notify: Callable[[str], None] = lambda _sentence: None
     sleep: Callable[[float], None] = time.sleep
 
-    def with_bootc(self, first: Sequence[Step] = ()) -> tuple[HostState, list[Outcome]]:
-        """The state as bootc sees it, after running `first` in the same round trip; and the outcomes of `first`.
-
-        One tool is run: `bootc status --json`. Raises ObservationFailed.
-        """
-        return self.with_tool(Tool.BOOTC, first)
-
     def with_any_tool(self, first: Sequence[Step] = (), gated: bool = False) -> tuple[HostState, list[Outcome]]:
         """The state as bootc sees it, or rpm-ostree on a node without bootc.
 
@@ -252,11 +245,16 @@ def enrich(state: HostState, other: HostState) -> HostState:
     """What only rpm-ostree can tell, added to bootc's view: local changes, origins, transaction, update driver."""
     if state.tool is not Tool.BOOTC:
         return state
-    known = {(d.checksum, d.serial): d for d in (other.booted, other.staged, other.rollback, *other.others) if d}
+    # The same commit may be deployed in another stateroot too; bootc before 1.3 names none, and then means the booted one.
+    home = other.booted.stateroot if other.booted else None
+    all_others = (other.booted, other.staged, other.rollback, *other.others)
+    known = {(d.stateroot, d.checksum, d.serial): d for d in all_others if d}
 
     def merge(deployment: Deployment | None) -> Deployment | None:
-        twin = known.get((deployment.checksum, deployment.serial)) if deployment else None
-        if deployment is None or twin is None:
+        if deployment is None:
+            return None
+        twin = known.get((deployment.stateroot or home, deployment.checksum, deployment.serial))
+        if twin is None:
             return deployment
         return replace(
             deployment,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,14 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._core.desired_imag
     DesiredImage,
     LocalChangesPolicy,
 )
-from ansible_collections.imagemode.nodes.plugins.module_utils._core.host_state import Deployment, HostState, Slot
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.host_state import (
+    UNKNOWN_LOCAL_CHANGES,
+    Deployment,
+    HostState,
+    LocalChanges,
+    Slot,
+    Tool,
+)
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.image_reference import ImageReference
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.plan import Plan, Refusal
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rpm_ostree_plan import RpmOstreeTool
@@ -266,3 +273,18 @@ def test_16_a_known_update_decides_nothing() -> None:
     assert state.booted is not None
     assert state.booted.cached_update == "sha256:" + "5" * 64
     assert not state.reboot_required
+
+
+def test_local_changes_of_another_stateroot_were_taken_for_those_of_the_booted_one() -> None:
+    def deployment(stateroot: str, *packages: str) -> Deployment:
+        changes = LocalChanges(packages=packages) if packages else UNKNOWN_LOCAL_CHANGES
+        return Deployment(None, "c" * 64, 0, stateroot=stateroot, local_changes=changes)
+
+    bootc = HostState(Tool.BOOTC, deployment("default"), others=(deployment("old"),))
+    rpm_ostree = HostState(Tool.RPM_OSTREE, deployment("default", "htop"), others=(deployment("old", "vim"),))
+    merged = enrich(bootc, rpm_ostree)
+    assert merged.booted is not None
+    assert merged.booted.local_changes.packages == ("htop",)
+    assert merged.others[0].local_changes.packages == ("vim",)
+    nameless = replace(bootc, booted=replace(deployment("default"), stateroot=None), others=())
+    assert enrich(nameless, rpm_ostree).booted == merged.booted
