@@ -101,6 +101,7 @@ def build_base(
     architecture: str | None = None,
     bootable: bool = True,
     kernel: bool = True,
+    kargs_directory: bool = True,
     username: str | None = None,
     password: str | None = None,
 ) -> str:
@@ -108,7 +109,8 @@ def build_base(
 
     ``kargs_d`` maps a file name under /usr/lib/bootc/kargs.d to its kernel arguments; ``extra_files`` maps absolute
     paths to content (executable where it begins with ``#!``); ``enabled_units`` start at boot. ``bootable`` and ``kernel``
-    switch off the labels and the kernel, for images that bootc must refuse. The same arguments give the same digest.
+    switch off the labels and the kernel, for images that bootc must refuse; without ``kargs_directory`` there is no
+    /usr/lib/bootc/kargs.d at all, which is not the same as an empty one. The same arguments give the same digest.
     Raises ImageBuildError.
     """
     credentials = Credentials(username, password) if username is not None and password is not None else None
@@ -122,6 +124,8 @@ def build_base(
         work = Path(scratch)
         tree = work / "tree"
         _write_tree(tree, version, kargs_d or {}, extra_files or {}, kernel)
+        if not kargs_directory:
+            (tree / "usr/lib/bootc/kargs.d").rmdir()
         for unit in enabled_units:
             link = tree / "etc/systemd/system/multi-user.target.wants" / unit
             link.parent.mkdir(parents=True, exist_ok=True)

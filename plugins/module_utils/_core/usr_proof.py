@@ -27,9 +27,12 @@ class UsrWitness:
     checksums: frozenset[str] = frozenset()
 
     def confirms(self, state: HostState) -> bool | None:
-        """Whether /usr is the one of the deployment that is said to be booted; None where it cannot be told."""
+        """Whether /usr is the one of the deployment that is said to be booted; None where it cannot be told.
+
+        bootc's composefs backend has no directory per deployment: what is found there is left over from ostree.
+        """
         booted = state.booted
-        if booted is None or booted.checksum is None or not self.checksums:
+        if booted is None or booted.composefs or booted.checksum is None or not self.checksums:
             return None
         if self.checksums == {booted.checksum}:
             return True

@@ -293,6 +293,15 @@ def test_a_status_that_is_late_is_waited_for() -> None:
 
 # /usr as a second witness
 
+
+def test_what_ostree_left_behind_says_nothing_about_a_composefs_backend() -> None:
+    verity = {"verity": "abc", "bootType": "Bls"}
+    old, new = (entry(tag, digest, ostree=None, composefs=verity) for tag, digest in (("v1", D1), ("v2", D2)))
+    before = Boot("one", bootc_status(old, new))
+    after = Boot("two", bootc_status(new, rollback=old), usr="content left-over.0")
+    assert reboot(RebootingNode([before, after]), D2)["usr_proven"] is None
+
+
 SAID = {"commit-2222": True, "commit-1111": False, "": None}
 
 
