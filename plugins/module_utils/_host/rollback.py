@@ -17,6 +17,7 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollback_pla
     satisfied,
 )
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.tool_failure import explain
+from ansible_collections.imagemode.nodes.plugins.module_utils._host.execution import stop_signal
 from ansible_collections.imagemode.nodes.plugins.module_utils._host.failure import HostFailure
 from ansible_collections.imagemode.nodes.plugins.module_utils._host.observe import ObservationFailed, Observer
 from ansible_collections.imagemode.nodes.plugins.module_utils._host.runner import Outcome, Runner, Step
@@ -70,7 +71,7 @@ class Rollback:
         )
         steps = [unchanged]
         for command in plan.commands:
-            signal = "INT" if command.argv[0] == "rpm-ostree" else "TERM"
+            signal = stop_signal(command.argv)
             steps.append(Step(command.argv, timeout=self.busy_timeout, signal=signal, gate=True))
         try:
             return observer.with_any_tool(steps)
