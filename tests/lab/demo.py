@@ -1,54 +1,32 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """``make demo``: an image is built and rolled out over a pool of simulated nodes, with nothing but what anybody would type.
 
-Starts a registry, makes a base image, installs nodes from it; then runs the collection's playbooks over an ordinary
-inventory, twice, and checks from the nodes' own journals that the second run did nothing.
+Starts a registry, makes base images, installs nodes from one, half of them with bootc and half with rpm-ostree; then runs
+the collection's playbooks over an ordinary inventory: the build, the rollout, the rollout again, and the migration of the
+rpm-ostree nodes to bootc. What they say is checked against the nodes' own journals.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import dataclasses
-import fcntl
 import json
 import os
-import re
-import shlex
-import shutil
 import signal
-import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from lab import images, inventory
+from lab import demo_playbook, demo_stage, inventory, session
+from lab.demo_playbook import DemoFailure, Recap, relative
+from lab.demo_stage import POOL, Stage
 from lab.images import ImageBuildError
 from lab.ledger import Booted, Ledger
-from lab.node import Node, nodes
-from lab.registry import Registry, RegistryError
+from lab.node import Node
+from lab.registry import RegistryError
 
 EXAMPLE = Path(__file__).resolve().parent / "example"
-POOL = "workers"
-OLD_BOOTC = "1.1.6"
-CURRENT_BOOTC = "1.16.9"
-RECAP = re.compile(r"^(\S+)\s+: ok=\d+\s+changed=(\d+)\s+unreachable=(\d+)\s+failed=(\d+)")
-STOP_SECONDS = 5.0  # Ansible itself sometimes hangs when interrupted: a worker died with the lock of the result queue
-
-
-class DemoFailure(Exception):
-    """The demo did not end as it should. The text says what was seen and what to do."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Recap:
-    """The counters of a run's last lines, over all hosts."""
-
-    changed: int
-    unreachable: int
-    failed: int
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -58,14 +36,20 @@ def main(arguments: Sequence[str]) -> int:
         print("demo: the lab mounts the nodes' file systems, so it has to run as root", file=sys.stderr)
         return 1
     signal.signal(signal.SIGTERM, _interrupt)
+    began = time.time()
     try:
-        with _alone(options.lab.absolute()), _stage(options) as demo:
-            demo.build()
-            demo.roll_out()
-            demo.roll_out_again()
-            demo.report()
+        with demo_stage.alone(options.lab.absolute()):
+            _headline("0. A registry, base images and nodes to play with: one half has bootc, the other rpm-ostree")
+            with demo_stage.set_up(options) as stage:
+                demo = Demo(stage)
+                demo.build()
+                demo.roll_out()
+                demo.roll_out_again()
+                demo.migrate()
+                demo.report()
+                print(f"\nAll of them follow {stage.image}. The demo took {time.time() - began:.0f} s.")
         if options.keep:
-            lab = f"{_relative(Path(sys.executable))} -m lab --lab {_relative(options.lab)}"
+            lab = f"{relative(Path(sys.executable))} -m lab --lab {relative(options.lab)}"
             print(f"\nKept running. Look around with `{lab} status`, end it with `{lab} down`.")
         return 0
     except KeyboardInterrupt:
@@ -78,36 +62,33 @@ def main(arguments: Sequence[str]) -> int:
 
 @dataclasses.dataclass
 class Demo:
-    """The stage on which the demo plays: a directory with a registry, nodes and an inventory."""
+    """The acts, in order."""
 
-    directory: Path
-    registry: Registry
-    base: str
-    began: float
+    stage: Stage
     before: dict[str, Booted] = dataclasses.field(default_factory=dict)
     rollout: dict[str, Ledger] = dataclasses.field(default_factory=dict)
 
     @property
     def nodes(self) -> list[Node]:
-        return nodes(self.directory)
+        return self.stage.nodes
 
     def build(self) -> None:
         """Build the layered image and push it."""
         _headline("1. Build the layered image and push it")
-        self._run_playbook("build.yml")
-        address, tag = self.registry.address, _image(self.registry.address)
+        self._run("build.yml")
+        address, tag = self.stage.registry.address, self.stage.image
         name, _separator, reference = tag.removeprefix(f"{address}/").rpartition(":")
-        if self.registry.digest(name, reference) is None:
+        if self.stage.registry.digest(name, reference) is None:
             raise DemoFailure(
-                f"the build ended well, but the registry has no {tag}; its log is {self.directory}/registry"
+                f"the build ended well, but the registry has no {tag}; its log is {self.stage.directory}/registry"
             )
 
     def roll_out(self) -> None:
         """Bring all nodes onto the image."""
-        _headline("2. Roll it out: stage everywhere, then reboot through a window of 2")
+        _headline("2. Roll it out with each node's own tool: stage everywhere, then reboot through a window of 2")
         self.before = {node.name: Booted.of(node.directory) for node in self.nodes}
         since = time.time()
-        self._run_playbook("rollout.yml")
+        self._run("rollout.yml")
         self.rollout = {node.name: Ledger.of(node, since) for node in self.nodes}
         behind = [name for name, ledger in self.rollout.items() if ledger.reboots != 1]
         if behind:
@@ -116,28 +97,35 @@ class Demo:
     def roll_out_again(self) -> None:
         """Run the same command again; it must find nothing to do."""
         _headline("3. The same command again: nothing may happen")
-        since = time.time()
-        recap = self._run_playbook("rollout.yml")
-        ledgers = [Ledger.of(node, since) for node in self.nodes]
-        reboots, pulled = sum(one.reboots for one in ledgers), sum(one.pulled_bytes for one in ledgers)
-        print(
-            f"\nsecond run: {recap.changed} changed, {reboots} reboots, {pulled} bytes pulled (from the nodes' journals)"
+        self._run_for_nothing("rollout.yml", "second run")
+
+    def migrate(self) -> None:
+        """Have bootc look after the rpm-ostree nodes too; their image brought it, so that must cost nothing."""
+        moved = [node for node in self.nodes if self.stage.tools[node.name].startswith("rpm-ostree")]
+        if not moved:
+            return
+        _headline(
+            f"4. Migrate {', '.join(node.name for node in moved)} from rpm-ostree to bootc, which the image brought"
         )
-        if recap.changed or reboots or pulled or sum(one.pulls for one in ledgers):
-            raise DemoFailure(
-                "the second run was not a no-op: that is a bug; the journals are kept below " + str(self.directory)
-            )
+        self._run_for_nothing("migrate.yml", "migration")
+        print()
+        for node in moved:
+            answer = session.run(node, "bootc status --json", stdin=b"")
+            booted = json.loads(answer.stdout)["status"]["booted"] if answer.rc == 0 else {}
+            if not booted or booted["incompatible"] or booted["image"] is None:
+                raise DemoFailure(f"bootc does not look after {node.name}: {(answer.stderr or answer.stdout).decode()}")
+            print(f"$ bootc status    # on {node.name}\nBooted image: {booted['image']['image']['image']}")
 
     def report(self) -> None:
         """Who went from what to what, and how long each was out of service."""
         _headline("Report")
-        rows = [("NODE", "BOOTC", "FROM", "TO", "OUT OF SERVICE", "PULLED", "ROUND TRIPS")]
+        rows = [("NODE", "UPDATED BY", "FROM", "TO", "OUT OF SERVICE", "PULLED", "ROUND TRIPS")]
         for node in self.nodes:
             before, after, ledger = self.before[node.name], Booted.of(node.directory), self.rollout[node.name]
             rows.append(
                 (
                     node.name,
-                    str(node.versions["bootc"]),
+                    self.stage.tools[node.name],
                     f"{before.version} {_short(before.digest)}",
                     f"{after.version} {_short(after.digest)}",
                     f"{ledger.out_of_service:.1f} s",
@@ -148,140 +136,21 @@ class Demo:
         widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
         for row in rows:
             print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-        print(f"\nAll of them follow {_image(self.registry.address)}. The demo took {time.time() - self.began:.0f} s.")
 
-    def _run_playbook(self, playbook: str) -> Recap:
-        """Show the command, run it, pass its output through; raises DemoFailure when it fails."""
-        words = ["-i", _relative(self.directory / "inventory/hosts.yml"), f"playbooks/{playbook}"]
-        words += ["-e", f"imagemode_pool={POOL}"]
-        configuration = _relative(self.directory / "ansible.cfg")
-        program = inventory.program("ansible-playbook")
-        print(f"$ ANSIBLE_CONFIG={configuration} {_relative(Path(program))} {shlex.join(words)}\n", flush=True)
-        environment = {
-            **os.environ,
-            "ANSIBLE_CONFIG": str(self.directory / "ansible.cfg"),
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
-            "PYTHONUNBUFFERED": "1",
-            # The demo's builds leave nothing in the machine's own storage and cache: it goes with the directory.
-            "CONTAINERS_STORAGE_CONF": str(self.directory / "storage.conf"),
-            "XDG_CACHE_HOME": str(self.directory / "cache"),
-        }
-        process = subprocess.Popen(
-            ["setpriv", "--pdeathsig", "TERM", program, *words],  # it ends with us, however we end
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            cwd=inventory.CHECKOUT,
-            env=environment,
-            start_new_session=True,
-        )
-        changed = unreachable = failed = 0
-        with _ended_with_us(process):
-            for line in process.stdout or ():
-                print(line, end="", flush=True)
-                if recap := RECAP.match(line):
-                    changed += int(recap[2])
-                    unreachable += int(recap[3])
-                    failed += int(recap[4])
-            status = process.wait()
-        if status != 0:
-            raise DemoFailure(f"{playbook} ended with status {status}; what it saw is above")
-        return Recap(changed, unreachable, failed)
+    def _run(self, playbook: str) -> Recap:
+        return demo_playbook.run(self.stage.directory, playbook, POOL)
 
-
-@contextlib.contextmanager
-def _alone(directory: Path) -> Iterator[None]:
-    """Refuse a second demo in the same directory: it would clear the first one's nodes away."""
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    with directory.with_name(f"{directory.name}.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise DemoFailure(f"another demo runs in {_relative(directory)}: wait for its end, or stop it") from None
-        yield
-
-
-@contextlib.contextmanager
-def _stage(options: argparse.Namespace) -> Iterator[Demo]:
-    """Registry, base image, nodes and inventory; all of it stopped at the end, whatever the end."""
-    began = time.time()
-    directory: Path = options.lab.absolute()
-    _headline("0. A registry, a base image and nodes to play with")
-    if (directory / "nodes").exists():
-        for node in nodes(directory):
-            node.destroy()
-    shutil.rmtree(directory, ignore_errors=True)
-    directory.mkdir(parents=True)
-    with contextlib.ExitStack() as cleanup:
-        registry = Registry.start(directory / "registry", outlives_us=options.keep)
-        if not options.keep:
-            cleanup.callback(registry.stop)
-            cleanup.callback(_switch_off, directory)
-        cleanup.callback(signal.signal, signal.SIGINT, signal.SIG_IGN)  # the first thing to do: finish the cleaning up
-        print(f"registry    http://{registry.address}")
-        base = images.build_base(registry.address, kargs_d={"10-base.toml": ["demo.base=1"]})
-        print(f"base image  {base}")
-        document = {"registry": registry.address, "base": base}
-        (directory / "lab.json").write_text(json.dumps(document) + "\n")
-        for number in range(1, options.nodes + 1):
-            bootc = OLD_BOOTC if number == options.nodes and options.nodes > 1 else CURRENT_BOOTC
-            node = Node.create(
-                directory, f"node{number}", base, versions={"bootc": bootc}, boot_seconds=options.boot_seconds
+    def _run_for_nothing(self, playbook: str, name: str) -> None:
+        """A run that must change nothing, by its own recap and by the nodes' journals."""
+        since = time.time()
+        recap = self._run(playbook)
+        ledgers = [Ledger.of(node, since) for node in self.nodes]
+        reboots, pulled = sum(one.reboots for one in ledgers), sum(one.pulled_bytes for one in ledgers)
+        print(f"\n{name}: {recap.changed} changed, {reboots} reboots, {pulled} bytes pulled (from the nodes' journals)")
+        if recap.changed or reboots or pulled or sum(one.pulls for one in ledgers):
+            raise DemoFailure(
+                f"the {name} was not a no-op: that is a bug; the journals are kept below {self.stage.directory}"
             )
-            print(f"node        {node.name}, bootc {bootc}, no Python")
-        storage = {"graphroot": directory / "storage", "runroot": directory / "storage-run"}
-        lines = [
-            "[storage]",
-            f'driver = "{images.STORAGE_DRIVER}"',
-            *(f'{key} = "{path}"' for key, path in storage.items()),
-        ]
-        (directory / "storage.conf").write_text("\n".join(lines) + "\n")
-        _write_inventory(directory, registry.address, base, options)
-        yield Demo(directory, registry, base, began)
-
-
-def _write_inventory(directory: Path, address: str, base: str, options: argparse.Namespace) -> None:
-    variables: dict[str, Any] = {
-        "imagemode_image": _image(address),
-        "imagemode_max_unavailable": 2,
-        "imagemode_validate_certs": False,
-        "imagemode_store_path": str(directory / "rollouts"),
-        "imagemode_build_base": base,
-        "imagemode_build_containerfile": str(options.containerfile.absolute()),
-        "imagemode_build_context": str((options.context or options.containerfile.parent).absolute()),
-    }
-    hosts = inventory.write(
-        directory / "inventory",
-        directory,
-        {POOL: [node.name for node in nodes(directory)]},
-        group_vars={POOL: variables},
-    )
-    inventory.write_configuration(directory, hosts)
-    shown = _relative(directory / "inventory" / "group_vars" / f"{POOL}.yml")
-    print(f"\n$ cat {shown}\n{(inventory.CHECKOUT / shown).read_text()}", end="")
-
-
-def _switch_off(directory: Path) -> None:
-    """End whatever still runs on the nodes; their journals stay for a look."""
-    for node in nodes(directory):
-        node.power_cut()
-
-
-@contextlib.contextmanager
-def _ended_with_us(process: subprocess.Popen[str]) -> Iterator[None]:
-    """Interrupt the run when we are interrupted, as a person's Ctrl-C would, and insist when it does not end."""
-    try:
-        yield
-    finally:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
-            if process.poll() is not None:
-                break
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, number)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(STOP_SECONDS)
 
 
 def _options(arguments: Sequence[str]) -> argparse.Namespace:
@@ -305,18 +174,8 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     return options
 
 
-def _image(address: str) -> str:
-    return f"{address}/fleet/node:demo"
-
-
 def _short(digest: str) -> str:
     return digest.removeprefix("sha256:")[:12]
-
-
-def _relative(path: Path) -> str:
-    """As short as it can be typed in the checkout."""
-    full = path.absolute()
-    return str(full.relative_to(inventory.CHECKOUT) if full.is_relative_to(inventory.CHECKOUT) else full)
 
 
 def _headline(text: str) -> None:

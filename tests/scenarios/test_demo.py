@@ -48,14 +48,20 @@ def still_running(directory: Path) -> list[str]:
     return found
 
 
-def test_the_demo_ends_with_a_report_and_a_run_that_did_nothing(start_demo: StartDemo, tmp_path: Path) -> None:
+def test_the_demo_ends_with_runs_that_did_nothing_and_a_report(start_demo: StartDemo, tmp_path: Path) -> None:
     demo = start_demo("--nodes", "3")
     output, _unused = demo.communicate(timeout=PATIENCE_SECONDS)
     assert demo.returncode == 0, output
     assert "second run: 0 changed, 0 reboots, 0 bytes pulled" in output
+    assert "migration: 0 changed, 0 reboots, 0 bytes pulled" in output
+    assert "Booted image: " in output.partition("# on node3")[2]
     report = output.rpartition("=== Report")[2]
-    rows = re.findall(r"^(node\d)\s+(\S+)\s+1\.0 ([0-9a-f]{12})\s+2\.0 ([0-9a-f]{12})\s+([\d.]+) s", report, re.M)
-    assert [row[:2] for row in rows] == [("node1", "1.16.9"), ("node2", "1.16.9"), ("node3", "1.1.6")]
+    rows = re.findall(r"^(node\d)\s+(\S+ \S+)\s+1\.0 ([0-9a-f]{12})\s+2\.0 ([0-9a-f]{12})\s+([\d.]+) s", report, re.M)
+    assert [row[:2] for row in rows] == [
+        ("node1", "bootc 1.16.9"),
+        ("node2", "bootc 1.1.6"),
+        ("node3", "rpm-ostree 2026.2"),
+    ]
     assert len({row[2] for row in rows}) == len({row[3] for row in rows}) == 1
     assert all(float(row[4]) >= 0.5 for row in rows)
     assert still_running(tmp_path) == []
