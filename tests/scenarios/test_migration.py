@@ -151,7 +151,7 @@ def test_a_pool_of_every_kind_of_node(
         "n7": ("no bootc", full, 1, []),
         "n8": ("no bootc", full, 1, []),
     }
-    assert "8 nodes: 2 without a reboot, 6 with one" in survey.stdout
+    assert "8 nodes: 2 without a reboot, 6 with one reboot; " in survey.stdout
 
     lines = {node.name: words(node) for node in nodes}
     since = time.time()

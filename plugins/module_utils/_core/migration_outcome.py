@@ -135,15 +135,16 @@ def _difference(added: Sequence[str], removed: Sequence[str]) -> str:
 
 def survey_table(pool: str, image: str, surveys: Mapping[str, Result | None]) -> list[str]:
     """What each node is and costs, a line that counts, and what has to be decided."""
-    rows = [("node", "case", "to pull", "reboots", "would be lost", "runs")]
+    rows = [("node", "tools", "case", "to pull", "reboots", "would be lost", "runs")]
     decisions = []
     for name, survey in surveys.items():
         if not survey or not survey.get("case"):
-            rows.append((name, "not seen", "?", "?", "", str((survey or {}).get("msg") or "it was not looked at")))
+            rows.append((name, "?", "not seen", "?", "?", "", str((survey or {}).get("msg") or "it was not looked at")))
             continue
         reboots = "?" if survey["reboots"] is None else str(survey["reboots"])
         lost = "; ".join(survey["losses"])
-        rows.append((name, survey["case"], readable_bytes(survey["pull_bytes"]), reboots, lost, str(survey["runs"])))
+        cells = (survey["case"], readable_bytes(survey["pull_bytes"]), reboots, lost, str(survey["runs"]))
+        rows.append((name, _tools(survey), *cells))
         if survey["blocked"]:
             decisions.append(f"{name} needs a decision. {survey['blocked']}")
             decisions += [f"  - {_way(way)}" for way in survey["ways"]]
@@ -153,6 +154,12 @@ def survey_table(pool: str, image: str, surveys: Mapping[str, Result | None]) ->
         *decisions,
         _total(pool, surveys),
     ]
+
+
+def _tools(survey: Result) -> str:
+    versions = _host(survey).get("versions") or {}
+    names = {"bootc": "bootc", "rpm_ostree": "rpm-ostree"}
+    return ", ".join(f"{name} {versions[key]}" for key, name in names.items() if versions.get(key)) or "none"
 
 
 def _way(way: Mapping[str, Any]) -> str:
@@ -179,10 +186,14 @@ def survey_totals(surveys: Mapping[str, Result | None]) -> dict[str, Any]:
 
 def _total(pool: str, surveys: Mapping[str, Result | None]) -> str:
     totals = survey_totals(surveys)
-    parts = [f"{totals['free']} without a reboot", f"{totals['rebooting']} with one"]
-    parts += [f"{totals['undecided']} to be decided on"] if totals["undecided"] else []
-    parts += [f"{totals['unseen']} not seen"] if totals["unseen"] else []
-    return f"{pool}: {totals['nodes']} nodes: {', '.join(parts)}; {readable_bytes(totals['pull_bytes'])} to pull in all"
+    kinds = {
+        "free": "without a reboot",
+        "rebooting": "with one reboot",
+        "undecided": "to be decided on",
+        "unseen": "not seen",
+    }
+    parts = ", ".join(f"{totals[key]} {words}" for key, words in kinds.items() if totals[key])
+    return f"{pool}: {totals['nodes']} nodes: {parts}; {readable_bytes(totals['pull_bytes'])} to pull in all"
 
 
 def migration_table(pool: str, outcomes: Sequence[NodeMigration]) -> list[str]:
