@@ -174,6 +174,7 @@ def test_downloaded_then_staged_without_asking_the_registry(
     run = run_playbook(play(stage(v2), reboot(v2)))
     assert run.rc == 0, run.stdout
     assert run.result("stage", "n1")["commands"] == [["ostree", "admin", "lock-finalization", "--unlock"]]
+    assert run.result("stage", "n1")["changed"] is True, "what boots next is another deployment now"
     assert count(node, "pull") == pulls
     assert "os=2" in words(node)
 

@@ -179,6 +179,31 @@ def test_a_registry_that_stalls_is_given_up_and_tried_again(
     assert run_playbook(play(stage(v2, digest_of(v2)), reboot(digest_of(v2)))).rc == 0
 
 
+@pytest.mark.parametrize("host", HOSTS)
+def test_a_policy_that_enforces_nothing_is_refused_in_plain_words(
+    host: str, make_node: MakeNode, run_playbook: RunPlaybook, v2: str
+) -> None:
+    """The tools look at the default only; a rule for this very repository beside a permissive default does not count."""
+    node = make_node("n1", versions=HOSTS[host])
+    accept = [{"type": "insecureAcceptAnything"}]
+    scoped = {"default": accept, "transports": {"docker": {v2.partition("@")[0]: [{"type": "reject"}]}}}
+    on(node, f"printf '%s' '{json.dumps(scoped)}' > /etc/containers/policy.json")
+    message = failure(run_playbook(play(stage(v2, digest_of(v2), signature_policy="policy"))))
+    assert "whose default is not insecureAcceptAnything" in message
+    assert "Nothing on the node was changed" in message
+    assert "\x1b" not in message
+    # Without the flag the scoped rule does hold.
+    assert "signature policy refused the image" in failure(run_playbook(play(stage(v2, digest_of(v2)))))
+
+
+def test_who_else_updates_the_node_is_named(make_node: MakeNode, run_playbook: RunPlaybook, v2: str) -> None:
+    """bootc's timer ends in `--apply`: it reboots the node at any time, into whatever it found."""
+    node = make_node("n1", versions=HOSTS["bootc"])
+    on(node, "systemctl start bootc-fetch-apply-updates.timer")
+    warnings = run_playbook(play(stage(v2, digest_of(v2)))).result("stage", "n1")["warnings"]
+    assert any("systemctl disable --now bootc-fetch-apply-updates.timer" in warning for warning in warnings)
+
+
 # order of boots
 
 

@@ -112,6 +112,12 @@ def test_a_longer_name_is_another_key() -> None:
     assert arguments.without_key("console").words == ("consoleblank=0", "myconsole=1")
 
 
+def test_a_key_is_a_name_and_no_pattern() -> None:
+    arguments = KernelArguments.parse("lab.a=1 labxa=1 lab[a]=1 l*=1")
+    assert arguments.of_key("lab.a") == ("lab.a=1",)
+    assert arguments.without_key("l*").words == ("lab.a=1", "labxa=1", "lab[a]=1")
+
+
 def test_the_machines_own_words_do_not_count() -> None:
     one = KernelArguments.parse(f"BOOT_IMAGE=/vmlinuz root=LABEL=root rw {OSTREE} quiet")
     other = KernelArguments.parse("root=LABEL=root rw ostree=/ostree/boot.0/default/9999/1 quiet initrd=/x")
