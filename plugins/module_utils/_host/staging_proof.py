@@ -65,9 +65,25 @@ class StagingProof:
         if not self.is_in_place(after):
             raise self.incomplete(after, self._tool_failure(failed) if failed is not None else self._unproven(after))
         pulls = [command.argv for command in self.plan.commands if command.pulls]
-        if failed is None or failed.argv not in pulls or gave_way([failed]) or not self.is_staged(after):
+        if not pulls or not self.is_staged(after):
+            return ()
+        if failed is None:
+            return self._not_pulled(after)
+        if failed.argv not in pulls or gave_way([failed]):
             return ()
         return self._failed_after_staging(after, failed)
+
+    def _not_pulled(self, after: HostState) -> tuple[str, ...]:
+        """rpm-ostree knows of no bound images; bootc pulls them as it stages (bootc 1.16.9 crates/lib/src/boundimage.rs)."""
+        if after.tool is not Tool.RPM_OSTREE or after.staged is None or after.staged.image is None:
+            return ()
+        bound = parse_bound_images(self.runner.run_one(bound_images_step(after.staged)))
+        if not bound:
+            return ()
+        return (
+            f"the image is bound to others ({', '.join(bound)} in /usr/lib/bootc/bound-images.d), and rpm-ostree does not pull them: "
+            "what needs them will not start after the reboot unless they are on the node. bootc pulls them as it stages",
+        )
 
     def _failed_after_staging(self, after: HostState, failed: Outcome) -> tuple[str, ...]:
         """The right image is staged, and the tool failed at what comes behind that: removing old images, or bound images."""
