@@ -25,7 +25,7 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._core.staging_plan
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.tool_failure import explain
 from ansible_collections.imagemode.nodes.plugins.module_utils._host.execution import first_failure, gave_way
 from ansible_collections.imagemode.nodes.plugins.module_utils._host.kargs_view import STEP as READ_ARGUMENTS
-from ansible_collections.imagemode.nodes.plugins.module_utils._host.kargs_view import KargsView
+from ansible_collections.imagemode.nodes.plugins.module_utils._host.kargs_view import KargsView, step_if_staged
 from ansible_collections.imagemode.nodes.plugins.module_utils._host.kargs_view import parse as parse_arguments
 from ansible_collections.imagemode.nodes.plugins.module_utils._host.next_arguments import (
     DROP_NOTE,
@@ -81,12 +81,13 @@ class ImageStaging:
         """The module's result. Raises HostFailure, ObservationFailed, Refusal, NodeUnreachable."""
         waited = 0
         while True:
-            plan = self._plan(self._look())
-            view, note = self._prepare(plan)
+            state, view = self._look()
+            plan = self._plan(state)
+            view, note = self._prepare(plan, view)
             if check_mode:
                 return self._predicted(plan, view)
             started = time.monotonic()
-            after, done, view = self._act(plan, note) if plan.changed else (plan.before, [], None)
+            after, done, view = self._act(plan, note) if plan.changed else (plan.before, [], view)
             # Whoever held the system lock may have changed everything, so all of it is looked at again.
             if not gave_way(done) or not self._proof(plan).is_untouched(after) or waited >= self.options.busy_timeout:
                 break
@@ -103,9 +104,13 @@ class ImageStaging:
 
     # before
 
-    def _look(self) -> HostState:
-        """The state as the tool that is going to act sees it, and what an earlier run had still to do."""
-        state, (note,) = self._observer.when_idle(self.options.tool, [READ_NOTE])
+    def _look(self) -> tuple[HostState, KargsView | None]:
+        """The state as the tool that is going to act sees it, and what an earlier run had still to do.
+
+        The arguments as well, where they will be needed even if nothing is to be staged.
+        """
+        tool = self.options.tool
+        state, (note, *found) = self._observer.when_idle(tool, [READ_NOTE], self._first_arguments(tool))
         self._arguments.resume(note.stdout)
         state = self._observer.name_local_changes(state)
         desired = self.options.desired
@@ -113,8 +118,16 @@ class ImageStaging:
         changed = any(one is not None and one.local_changes for one in (state.booted, state.staged))
         only_rpm_ostree = isinstance(desired, DesiredRef) or (keeps and changed)
         if self.options.tool is None and state.tool is Tool.BOOTC and only_rpm_ostree:
-            return self._observer.when_idle(Tool.RPM_OSTREE)[0]
-        return state
+            state, found = self._observer.when_idle(Tool.RPM_OSTREE, last=self._first_arguments(Tool.RPM_OSTREE))
+        return state, self._view([one for one in found if one.stdout or not one.ok])
+
+    def _first_arguments(self, tool: Tool | None) -> list[Step]:
+        desired = self.options.desired
+        if self.options.unstage or (desired is not None and desired.placement is Placement.DOWNLOADED):
+            return []
+        if self.options.kargs:
+            return [READ_ARGUMENTS]
+        return [] if tool is Tool.BOOTC else [step_if_staged(tool)]
 
     def _plan(self, state: HostState) -> Plan:
         desired = self.options.desired
@@ -125,7 +138,7 @@ class ImageStaging:
         tool: StagingTool = BootcTool() if state.tool is Tool.BOOTC else RpmOstreeTool(self.options.bypass_driver)
         return plan_staging(tool, state, desired)
 
-    def _prepare(self, plan: Plan) -> tuple[KargsView | None, Step | None]:
+    def _prepare(self, plan: Plan, view: KargsView | None) -> tuple[KargsView | None, Step | None]:
         """Whatever could forbid the staging for the sake of kernel arguments shows here; and the note of what it would lose."""
         staged = plan.before.staged
         # On bootc's composefs backend nobody can have changed arguments, and nothing would tell them either.
@@ -134,8 +147,8 @@ class ImageStaging:
         if self._stages(plan) and not replaces:
             self._arguments.carried = None
         if self.options.unstage or not (self.options.kargs or replaces):
-            return None, None
-        view = parse_arguments(self.runner.run_one(READ_ARGUMENTS))
+            return view, None
+        view = view or parse_arguments(self.runner.run_one(READ_ARGUMENTS))
         if not self._stages(plan):
             return view, None
         return view, self._arguments.prepare(plan.before, view, replaces)
@@ -149,7 +162,9 @@ class ImageStaging:
     def _act(self, plan: Plan, note: Step | None) -> tuple[HostState, list[Outcome], KargsView | None]:
         if self._stages(plan) and self.options.desired is not None:
             self.notify(f"stages {self.options.desired.describe()} with {_name(plan.before.tool)}")
-        looks = self._looks_at_arguments(plan.after)
+        # What is to be locked afterwards is staged unlocked first.
+        rebases = self._stages(plan) and plan.before.tool is Tool.RPM_OSTREE
+        looks = rebases or self._looks_at_arguments(plan.after)
         last = [READ_ARGUMENTS] if looks else []
         after, done, tail = self._execution.run(plan, plan.commands, [note] if note else [], last)
         return after, done, self._view(tail)

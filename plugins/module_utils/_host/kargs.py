@@ -26,7 +26,13 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._core.kernel_argum
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.plan import Refusal
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.tool_failure import error_text, explain
 from ansible_collections.imagemode.nodes.plugins.module_utils._host.failure import HostFailure
-from ansible_collections.imagemode.nodes.plugins.module_utils._host.kargs_view import OWNERS, STEP, KargsView, parse
+from ansible_collections.imagemode.nodes.plugins.module_utils._host.kargs_view import (
+    OWNERS,
+    STEP,
+    STEP_WITH_VERSIONS,
+    KargsView,
+    parse,
+)
 from ansible_collections.imagemode.nodes.plugins.module_utils._host.observe import (
     HostBusy,
     ObservationFailed,
@@ -100,7 +106,7 @@ class Kargs:
 
     def _situation(self) -> _Situation:
         """Read everything and decide. Raises Refusal, ObservationFailed."""
-        state, (answer,) = self._observer().with_any_tool([STEP])
+        state, (answer,) = self._observer().with_tool(None, last=[self._question])
         view = parse(answer)
         current = view.next(state)
         if current is None:
@@ -121,6 +127,10 @@ class Kargs:
             return _Situation(state, view, backend, current, plan.after, plan.commands, owned, keep)
         argv = (rpm_ostree_kargs if backend is Backend.RPM_OSTREE else ostree_in_place)(current, wanted)
         return _Situation(state, view, backend, current, wanted, (argv,) if argv else (), owned, keep)
+
+    @property
+    def _question(self) -> Step:
+        return STEP if self.backend in (Backend.AUTO, Backend.RPM_OSTREE) else STEP_WITH_VERSIONS
 
     def _backend(self, state: HostState, view: KargsView, needed: bool) -> Backend:
         """The backend to use; where nothing is to be done it is only a piece of information, and its absence no failure."""
@@ -166,7 +176,7 @@ class Kargs:
         ]
         steps = [memory, *steps] if memory else steps
         try:
-            after, outcomes = self._observer().with_any_tool([*steps, STEP])
+            after, outcomes = self._observer().with_tool(None, steps, [self._question])
             view = parse(outcomes[-1])
         except ObservationFailed as failure:
             raise HostFailure(

@@ -6,9 +6,9 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from ansible_collections.imagemode.nodes.plugins.module_utils._core.host_state import Deployment, HostState, Slot
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.host_state import Deployment, HostState, Slot, Tool
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.kargs_d import (
     KargsFileNotUnderstood,
     image_arguments,
@@ -32,7 +32,11 @@ OWNERS = "/etc/imagemode/kargs"
 """One file per owner, one word per line. /etc belongs to a deployment: a rollback brings back the list that goes with it."""
 
 # Each line is `kind field...`, every field in base64 (`-` for an empty one), so that no content can pass for a line of ours.
+# Versions matter only to what rpm-ostree is missing for.
 _SCRIPT = r"""
+versions=$1 only_if=$2
+[ -z "$only_if" ] || [ -e /run/ostree/staged-deployment ] || exit 0
+[ "$only_if" != staged-without-bootc ] || ! command -v bootc >/dev/null || exit 0
 field() { printf ' '; coded=$(base64 | tr -d '\n'); printf '%s' "${coded:--}"; }
 said() {
   kind=$1; shift
@@ -43,8 +47,10 @@ said() {
 content() { printf '%s' "$1"; shift; for name; do printf '%s' "$name" | field; done; field <"$name"; echo; }
 said machine uname -m
 said rpm-ostree rpm-ostree kargs
-said ostree ostree --version
-said bootc bootc --version
+if [ "$rc" != 0 ] || [ -n "$versions" ]; then
+  said ostree ostree --version
+  said bootc bootc --version
+fi
 content cmdline /proc/cmdline
 for file in /boot/loader/entries/*.conf; do
   [ -f "$file" ] || continue
@@ -64,8 +70,16 @@ for file in @OWNERS@/*; do [ -f "$file" ] && content owner "$file"; done
 echo complete
 """.replace("@OWNERS@", OWNERS)
 
-STEP = Step(("sh", "-c", _SCRIPT), timeout=60, always=True)
-"""Reads it all, in any batch. Its outcome goes to `parse`."""
+STEP = Step(("sh", "-c", _SCRIPT, "kernel-arguments", "", ""), timeout=60, always=True)
+"""Reads it all, in any batch. Its outcome goes to `parse`. The versions of other tools are left out where rpm-ostree is."""
+
+STEP_WITH_VERSIONS = replace(STEP, argv=(*STEP.argv[:4], "versions", ""))
+
+
+def step_if_staged(tool: Tool | None) -> Step:
+    """The same, printing nothing where nothing is staged, and, for tool None, where bootc will be taken."""
+    return replace(STEP, argv=(*STEP.argv[:4], "", "staged" if tool else "staged-without-bootc"))
+
 
 _SOURCE_PREFIX = "x-options-source-"
 
@@ -90,7 +104,8 @@ class KargsView:
     """`entries` and `trees` by deployment, named as ostree names its directory: `CHECKSUM.SERIAL`.
 
     `running` is /proc/cmdline. `pending` is what `rpm-ostree kargs` says, None on a host where it says nothing: the arguments
-    of the first deployment, be it staged, a queued rollback or booted (recorded, rpm-ostree 2026.2).
+    of the first deployment, be it staged, a queued rollback or booted (recorded, rpm-ostree 2026.2). A version is None where
+    the tool is missing or was not asked.
     """
 
     running: KernelArguments
@@ -251,8 +266,8 @@ def _view(lines: Sequence[str]) -> KargsView:
         owners={_name(path): _listed(_text(content), _text(path)) for path, content in records.get("owner", [])},
         staged=record,
         rpm_ostree=rc == 0,
-        ostree_version=_version(_answer(records, "ostree")[1]),
-        bootc_version=_version(_answer(records, "bootc")[1]),
+        ostree_version=_version(_answer(records, "ostree")[1]) if "ostree" in records else None,
+        bootc_version=_version(_answer(records, "bootc")[1]) if "bootc" in records else None,
     )
 
 

@@ -88,7 +88,7 @@ class StagingRun:
     def _directly(
         self, tool: Tool | None, steps: Sequence[Step], last: Sequence[Step]
     ) -> tuple[HostState, list[Outcome], list[Outcome]]:
-        state, outcomes = self.observer.with_tool(tool, [*steps, *last])
+        state, outcomes = self.observer.with_tool(tool, steps, last)
         return state, outcomes[: len(steps)], outcomes[len(steps) :]
 
     def _as_unit(
@@ -97,16 +97,16 @@ class StagingRun:
         observer = self.observer
         questions = observer.questions(tool)
         found = LongWork(observer.runner, observer.notify, sleep=observer.sleep).run(
-            work, [_WHO_UPDATES, *before], [*last, *questions]
+            work, [_WHO_UPDATES, *before], [*questions, *last]
         )
         self._note_updaters(found.before[:1])
         self.superseded = found.stopped
         done = [*found.before[1:], found.command]
-        answers = found.after[len(last) :]
+        answers = found.after[: len(questions)]
         state = observer.understood(answers) if answers else None
-        tail = list(found.after[: len(last)])
+        tail = list(found.after[len(questions) :])
         if state is None:
-            state, tail = observer.with_tool(tool, last)
+            state, tail = observer.with_tool(tool, last=last)
         if found.vanished:
             self.warnings.append(
                 "the node was rebooted while it staged, or somebody stopped the unit imagemode-stage.service: what came of it is told by "
