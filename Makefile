@@ -16,7 +16,7 @@ help: ## Show this list
 	@echo "LEVEL is one of: $(LEVELS)"
 
 .PHONY: demo
-demo: ## A rolling update of six simulated nodes [CONTAINERFILE=path] [CONTEXT=directory] [NODES=number]
+demo: ## A rolling update of six simulated nodes of both tools, and a migration [CONTAINERFILE=path] [CONTEXT=directory] [NODES=number]
 	@dev/setup lab
 	@dev/as-root $(PYTHON) -m lab.demo $(if $(CONTAINERFILE),--containerfile '$(CONTAINERFILE)') $(if $(CONTEXT),--context '$(CONTEXT)') $(if $(NODES),--nodes '$(NODES)')
 

@@ -130,6 +130,10 @@ nodes:
       description: What it ran before.
       type: str
       returned: not with O(state=survey)
+    from_checksum:
+      description: The ostree commit that it ran before, for the way back where there is no digest.
+      type: str
+      returned: not with O(state=survey)
     to_digest:
       description: What it was to run.
       type: str

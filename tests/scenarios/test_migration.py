@@ -259,6 +259,18 @@ def test_check_mode_changes_nothing(make_node: MakeNode, project: Callable[..., 
     assert status(nodes[1])["status"]["staged"] is None
 
 
+def test_kernel_arguments_of_the_pool_cost_no_reboot_of_their_own(
+    make_node: MakeNode, project: Callable[..., Project], old: str, fleet: str
+) -> None:
+    nodes = [make_node("n1", image=fleet), make_node("n2", image=old)]
+    since = time.time()
+    run = play(project(imagemode_kargs={"present": ["nosmt"]}), "migrate")
+    assert run.rc == 0, run.stdout
+    assert outcomes(run) == {"n1": ("already bootc-managed", 0), "n2": ("migrated", 1)}
+    assert [boots for _pulled, boots in did(nodes, since).values()] == [0, 1]
+    assert ["nosmt" in words(node) for node in nodes] == [False, True]
+
+
 def test_an_image_without_bootc_migrates_nobody(make_node: MakeNode, project: Callable[..., Project], old: str) -> None:
     """It cannot be told before the boot; afterwards it is not called a migration."""
     node = make_node("n1", image=old, versions=RPM_OSTREE, origin="ostree")
@@ -290,8 +302,10 @@ def test_the_way_back(
     """From the first boot of the image back to the ostree commit, with the kernel arguments of then; and forward again."""
     node = make_node("n1", image=old, origin="ostree")
     before = words(node)
-    checksum = json.loads(on(node, "rpm-ostree status --json"))["deployments"][0]["checksum"]
-    assert play(project(), "migrate").rc == 0
+    run = play(project(), "migrate")
+    assert run.rc == 0, run.stdout
+    [report] = run.results("Show the table")
+    checksum = report["ansible_stats"]["data"]["imagemode_migration"]["nodes"][0]["from_checksum"]
     back = [
         {"name": "back", "imagemode.nodes.deployment_rollback": {"expected_checksum": checksum}},
         {"name": "reboot", "imagemode.nodes.node_reboot": {}},

@@ -25,14 +25,16 @@ UNPROVEN = "not proven"
 class NodeMigration:
     """How it ended for one node.
 
-    `reboots`: between survey and proof, from the node's boot ids; None where it could not be looked at. `seconds`: out
-    of service. `arguments`: kernel arguments that came and that went.
+    `from_checksum`: the ostree commit that it ran, which leads back where there is no digest. `reboots`: between survey
+    and proof, from the node's boot ids; None where it could not be looked at. `seconds`: out of service. `arguments`:
+    kernel arguments that came and that went.
     """
 
     node: str
     case: str | None
     outcome: str
     from_digest: str | None = None
+    from_checksum: str | None = None
     to_digest: str | None = None
     pull_bytes: int | None = None
     reboots: int | None = None
@@ -53,6 +55,7 @@ class NodeMigration:
             "case": self.case,
             "outcome": self.outcome,
             "from_digest": self.from_digest,
+            "from_checksum": self.from_checksum,
             "to_digest": self.to_digest,
             "pull_bytes": self.pull_bytes,
             "reboots": self.reboots,
@@ -73,6 +76,7 @@ def outcome_of_migration(
         known.get("case"),
         rollout.outcome.value,
         rollout.from_digest,
+        (_host(known).get("booted") or {}).get("checksum"),
         rollout.to_digest,
         known.get("pull_bytes"),
         seconds=rollout.seconds,
@@ -204,7 +208,7 @@ def migration_table(pool: str, outcomes: Sequence[NodeMigration]) -> list[str]:
             (
                 item.node,
                 item.case or "-",
-                short_digest(item.from_digest) if item.from_digest else "-",
+                _origin(item),
                 short_digest(item.to_digest) if item.to_digest else "-",
                 "-" if item.reboots is None else str(item.reboots),
                 "-" if item.seconds is None else f"{item.seconds:.0f} s",
@@ -213,6 +217,12 @@ def migration_table(pool: str, outcomes: Sequence[NodeMigration]) -> list[str]:
             )
         )
     return [f"{pool}: {counted_migrations(outcomes)}", *_aligned(rows)]
+
+
+def _origin(item: NodeMigration) -> str:
+    if item.from_digest:
+        return short_digest(item.from_digest)
+    return f"commit {item.from_checksum[:12]}" if item.from_checksum else "-"
 
 
 def counted_migrations(outcomes: Sequence[NodeMigration]) -> str:

@@ -11,7 +11,7 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._core.desired_imag
     LocalChangesPolicy,
     SignaturePolicy,
 )
-from ansible_collections.imagemode.nodes.plugins.module_utils._core.host_state import describe
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.host_state import Deployment
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.image_reference import ImageReference
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.migration_plan import (
     LayerStore,
@@ -64,10 +64,19 @@ def survey_migration(
     return {
         "changed": False,
         "host": state.as_dict(),
-        "runs": describe(state.booted) if state.booted else "no image",
+        "runs": _runs(state.booted) if state.booted else "no image",
         **migration.as_dict(),
         "msg": _sentence(migration),
     }
+
+
+def _runs(booted: Deployment) -> str:
+    """The booted deployment in the few words that a table has room for; what was added to it is another column."""
+    image = booted.image or booted.below
+    if image is not None:
+        return image.describe()
+    words = [booted.origin or "ostree", booted.version, f"(commit {(booted.checksum or 'unknown')[:12]})"]
+    return " ".join(word for word in words if word)
 
 
 def _store(runner: Runner, layers: Mapping[str, Sequence[Mapping[str, Any]]]) -> LayerStore:

@@ -101,12 +101,14 @@ def test_the_survey_of_a_pool() -> None:
 
 def test_the_closing_table() -> None:
     rows = [
-        NodeMigration("n1", MANAGED, "already bootc-managed", D1, D1, 0, 0),
+        NodeMigration("n1", MANAGED, "already bootc-managed", D1, None, D1, 0, 0),
+        NodeMigration("n3", "ostree branch", "migrated", None, "0123456789abcdef", D1, 0, 1, 71.3, ((), ("os=1",))),
         NodeMigration("n2", None, "unreachable", reason="no route"),
     ]
     assert migration_table("workers", rows) == [
-        "workers: 2 nodes: 1 already bootc-managed, 1 unreachable",
+        "workers: 3 nodes: 1 already bootc-managed, 1 migrated, 1 unreachable",
         "  node  was            from                 to                   reboots  out of service  kernel arguments  outcome",
         "  n1    bootc-managed  sha256:111111111111  sha256:111111111111  0        -               unchanged         already bootc-managed",
+        "  n3    ostree branch  commit 0123456789ab  sha256:111111111111  1        71 s            -os=1             migrated",
         "  n2    -              -                    -                    -        -               -                 unreachable",
     ]
