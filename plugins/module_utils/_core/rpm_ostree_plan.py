@@ -14,6 +14,7 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._core.bootc_plan i
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.desired_image import (
     DesiredImage,
     LocalChangesPolicy,
+    Placement,
     origin_base,
 )
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.desired_ref import DesiredRef
@@ -75,27 +76,36 @@ class RpmOstreeTool(StagingTool):
         way = (
             self._to_ref(base, desired) if isinstance(desired, DesiredRef) else self._to_image(base, desired, signature)
         )
-        return (*commands, way)
+        return (*commands, self._with_flags(way, desired))
 
-    def _to_image(self, base: Deployment, desired: DesiredImage, signature: Signature) -> Command:
+    @staticmethod
+    def _to_image(base: Deployment, desired: DesiredImage, signature: Signature) -> Command:
         follows = base.image
         target = spell(desired.reference, signature)
         if follows is None or follows.reference != desired.reference or follows.signature != signature:
-            return self._command(["rebase"], [target], f"pull and stage {desired.reference.canonical}")
+            return _pull(["rebase", target], f"pull and stage {desired.reference.canonical}")
         refuse_unreachable(desired, follows.digest)
         # Without the flag it refuses a tag that was moved back to an older image; bootc never does.
         purpose = f"pull and stage what {desired.reference.canonical} means now"
-        return self._command(["upgrade", "--allow-downgrade"], [], purpose)
+        return _pull(["upgrade", "--allow-downgrade"], purpose)
 
-    def _to_ref(self, base: Deployment, desired: DesiredRef) -> Command:
+    @staticmethod
+    def _to_ref(base: Deployment, desired: DesiredRef) -> Command:
         purpose = f"pull and stage {desired.describe()}"
         if base.image is None and base.origin == desired.ref and desired.revision:
-            return self._command(["deploy"], [desired.revision], purpose)
-        return self._command(["rebase"], [desired.ref, *([desired.revision] if desired.revision else [])], purpose)
+            return _pull(["deploy", desired.revision], purpose)
+        return _pull(["rebase", desired.ref, *([desired.revision] if desired.revision else [])], purpose)
 
-    def _command(self, verb: Sequence[str], operands: Sequence[str], purpose: str) -> Command:
-        bypass = ["--bypass-driver"] if self.bypass_driver else []
-        return Command(("rpm-ostree", *verb, *bypass, *operands), purpose, pulls=True)
+    def _with_flags(self, command: Command, desired: Desired) -> Command:
+        """Locked from the start where no reboot shall boot it: there is no moment in which one could."""
+        program, verb, *rest = command.argv
+        flags = ["--bypass-driver"] if self.bypass_driver else []
+        flags += ["--lock-finalization"] if desired.placement is Placement.DOWNLOADED else []
+        return replace(command, argv=(program, verb, *flags, *rest))
+
+
+def _pull(words: Sequence[str], purpose: str) -> Command:
+    return Command(("rpm-ostree", *words), purpose, pulls=True)
 
 
 def spell(reference: ImageReference, signature: Signature) -> str:

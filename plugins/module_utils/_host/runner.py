@@ -19,7 +19,8 @@ from dataclasses import dataclass
 # Longer than any tool needs to clean up after SIGTERM; then SIGKILL. What it started goes with it: a surviving child
 # would keep our standard output open, and the connection with it. The guard dozes in short naps, because a `sleep` that is
 # killed between its fork and its exec can survive the signal: so nothing of ours outlives a batch by more than two seconds.
-_GRACE_SECONDS = 10
+_GRACE_SECONDS = {"INT": 60}  # a transaction that is cancelled tidies up first
+_GRACE_SECONDS_OTHERS = 10
 
 # What a connection may take to come about and to go, beyond the deadlines of the steps.
 _CONNECTION_SECONDS = 30
@@ -43,7 +44,7 @@ doze() {
   done
 }
 run_bounded() {
-  limit=$1 signal=$2; shift 2
+  limit=$1 signal=$2 grace=$3; shift 3
   "$@" <&3 3<&- & child=$!
   (
     fired=0; family=
@@ -51,7 +52,7 @@ run_bounded() {
     doze "$limit"
     fired=77; family=$(family_of "$child")
     kill -s "$signal" "$child" 2>/dev/null
-    doze @GRACE@
+    doze "$grace"
     kill -KILL $family 2>/dev/null
     exit 77
   ) >/dev/null 2>&1 & guard=$!
@@ -62,7 +63,7 @@ run_bounded() {
 }
 begin() { printf '%s begin %s\n' "$mark" "$1"; printf '%s begin %s\n' "$mark" "$1" >&2; rc=0; timed_out=0; }
 end() { printf '\n%s end %s %s %s\n' "$mark" "$1" "$rc" "$timed_out"; printf '\n%s end %s\n' "$mark" "$1" >&2; }
-""".replace("@GRACE@", str(_GRACE_SECONDS))
+"""
 
 
 _TRAILER = re.compile(r"(\d{1,9}) ([01])\s*\Z")
@@ -80,7 +81,7 @@ class ShellFailed(Exception):
 class Step:
     """One command of a batch.
 
-    `timeout` in seconds: `signal` then, SIGKILL ten seconds later. `fallback`: run only if the step before failed.
+    `timeout` in seconds: `signal` then, SIGKILL after its grace. `fallback`: run only if the step before failed.
     `gate`: if this step fails, the rest of the batch is not run, except for steps that are `always` run.
     `input` is what the command reads; it never shows in a process list. An rpm-ostree client has to be stopped with INT:
     any other signal orphans its transaction (recorded, rpm-ostree 2026.2).
@@ -93,6 +94,11 @@ class Step:
     fallback: bool = False
     gate: bool = False
     always: bool = False
+
+    @property
+    def grace(self) -> int:
+        """Seconds between its signal and SIGKILL."""
+        return _GRACE_SECONDS.get(self.signal, _GRACE_SECONDS_OTHERS)
 
 
 @dataclass(frozen=True)
@@ -153,7 +159,7 @@ def _limit(steps: Sequence[Step]) -> int | None:
     """Seconds after which a batch must have answered, whatever became of the node; None if a step has no deadline."""
     if not all(step.timeout for step in steps):
         return None
-    return _CONNECTION_SECONDS + sum((step.timeout or 0) + _GRACE_SECONDS for step in steps)
+    return _CONNECTION_SECONDS + sum((step.timeout or 0) + step.grace for step in steps)
 
 
 def quote(argv: Sequence[str]) -> str:
@@ -186,7 +192,7 @@ def _call(step: Step, mark: str) -> str:
     """
     argv = ("sh", "-c", 'base64 -d | "$@"', "sh", *step.argv) if step.input else step.argv
     run = (
-        f"run_bounded {int(step.timeout)} {step.signal} {quote(argv)}"
+        f"run_bounded {int(step.timeout)} {step.signal} {step.grace} {quote(argv)}"
         if step.timeout
         else f"{quote(argv)} <&3 3<&-; rc=$?"
     )

@@ -164,7 +164,11 @@ SITUATIONS: dict[str, tuple[HostState, Desired, tuple[tuple[str, ...], ...]]] = 
         (),
     ),
     "booted, wanted downloaded": (host(staged=STAGED_V2), want(placement=Placement.DOWNLOADED), ()),
-    "to be downloaded": (host(), want(f"{NAME}:v2", placement=Placement.DOWNLOADED), (REBASE_V2,)),
+    "to be downloaded": (
+        host(),
+        want(f"{NAME}:v2", placement=Placement.DOWNLOADED),
+        (("rpm-ostree", "rebase", "--lock-finalization", f"ostree-unverified-registry:{NAME}:v2"),),
+    ),
     "follows the branch": (host(booted=ON_BRANCH), DesiredRef(BRANCH), ()),
     "follows the branch at the wanted version": (host(booted=ON_BRANCH), DesiredRef(BRANCH, "41.1"), ()),
     "follows the branch at another version": (
