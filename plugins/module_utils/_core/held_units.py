@@ -53,10 +53,9 @@ class HeldUnit:
 
 @dataclass(frozen=True)
 class UnitsView:
-    """What a node says. `marked`: a release of this boot was begun."""
+    """What a node says of the units that were asked about, and of every other one that is held."""
 
     units: tuple[HeldUnit, ...]
-    marked: bool
 
     @property
     def held(self) -> tuple[str, ...]:
@@ -110,7 +109,7 @@ def drop_in_path(directory: str, unit: str) -> str:
 
 
 def parse_units(text: str) -> UnitsView:
-    """From the answer of the node: `held NAME`, `marked`, `unit NAME` with systemd's properties below, `complete`.
+    """From the answer of the node: `held NAME`, `unit NAME` with systemd's properties below, `complete`.
 
     Raises StatusNotUnderstood.
     """
@@ -120,19 +119,16 @@ def parse_units(text: str) -> UnitsView:
     held: set[str] = set()
     found: dict[str, dict[str, str]] = {}
     properties: dict[str, str] = {}
-    marked = False
     for line in lines[:-1]:
         word, _space, name = line.partition(" ")
         if word == "held":
             held.add(name)
         elif word == "unit":
             properties = found.setdefault(name, {})
-        elif word == "marked":
-            marked = True
         elif "=" in line:
             key, _equals, value = line.partition("=")
             properties[key] = value
-    return UnitsView(tuple(_unit(name, values, name in held) for name, values in found.items()), marked)
+    return UnitsView(tuple(_unit(name, values, name in held) for name, values in found.items()))
 
 
 def _unit(name: str, values: dict[str, str], held: bool) -> HeldUnit:

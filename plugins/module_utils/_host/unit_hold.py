@@ -28,14 +28,13 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._host.runner impor
 _STEP_SECONDS = 60
 
 _LOOK = r"""
-directory=$1 drop_in=$2 mark=$3; shift 3
+directory=$1 drop_in=$2; shift 2
 for file in "$directory"/*.d/"$drop_in"; do
   [ -e "$file" ] || continue
   unit=${file%/*}; unit=${unit##*/}; unit=${unit%.d}
   echo "held $unit"
   set -- "$@" "$unit"
 done
-[ ! -e "$mark" ] || echo marked
 for unit; do
   echo "unit $unit"
   systemctl show --property=LoadState,ActiveState,ConditionResult -- "$unit" || exit
@@ -179,9 +178,7 @@ class UnitHold:
     # both
 
     def _look_step(self) -> Step:
-        return Step(
-            ("sh", "-c", _LOOK, "sh", self.directory, DROP_IN, MARK, *self.units), timeout=_STEP_SECONDS, always=True
-        )
+        return Step(("sh", "-c", _LOOK, "sh", self.directory, DROP_IN, *self.units), timeout=_STEP_SECONDS, always=True)
 
     def _result(self, before: UnitsView, after: UnitsView, changed: bool, commands: list[list[str]]) -> dict[str, Any]:
         return {
