@@ -9,9 +9,20 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.bootc_plan import BootcTool
-from ansible_collections.imagemode.nodes.plugins.module_utils._core.desired_image import LocalChangesPolicy, Placement
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.desired_image import (
+    DesiredImage,
+    LocalChangesPolicy,
+    Placement,
+    origin_base,
+)
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.desired_ref import DesiredRef
-from ansible_collections.imagemode.nodes.plugins.module_utils._core.host_state import HostState, Slot, Tool, describe
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.host_state import (
+    NO_LOCAL_CHANGES,
+    HostState,
+    Slot,
+    Tool,
+    describe,
+)
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.kargs_wish import KargsWish
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.plan import Command, Plan, Refusal
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rpm_ostree_plan import RpmOstreeTool
@@ -117,9 +128,30 @@ class ImageStaging:
         keeps = desired is not None and desired.local_changes is LocalChangesPolicy.KEEP
         changed = any(one is not None and one.local_changes for one in (state.booted, state.staged))
         only_rpm_ostree = isinstance(desired, DesiredRef) or (keeps and changed)
-        if self.options.tool is None and state.tool is Tool.BOOTC and only_rpm_ostree:
-            state, found = self._observer.when_idle(Tool.RPM_OSTREE, last=self._first_arguments(Tool.RPM_OSTREE))
+        known = all(one is None or one.local_changes.known for one in (state.booted, state.staged))
+        may_reset = changed and known and self._gives_up_local_changes
+        if self.options.tool is None and state.tool is Tool.BOOTC and (only_rpm_ostree or may_reset):
+            other, answers = self._observer.when_idle(Tool.RPM_OSTREE, last=self._first_arguments(Tool.RPM_OSTREE))
+            if only_rpm_ostree or self._only_local_changes_are_in_the_way(other):
+                state, found = other, answers
         return state, self._view([one for one in found if one.stdout or not one.ok])
+
+    @property
+    def _gives_up_local_changes(self) -> bool:
+        desired = self.options.desired
+        return (
+            isinstance(desired, DesiredImage)
+            and desired.local_changes is LocalChangesPolicy.DISCARD
+            and desired.placement is Placement.STAGED
+            and not self.options.unstage
+        )
+
+    def _only_local_changes_are_in_the_way(self, state: HostState) -> bool:
+        """Whether `rpm-ostree reset` does, which asks no registry; bootc would fetch the manifest once more."""
+        base, desired = origin_base(state), self.options.desired
+        if base is None or desired is None or base.local_changes.cliwrap:
+            return False
+        return desired.satisfied_by(replace(base, local_changes=NO_LOCAL_CHANGES), desired.signature_on(state))
 
     def _first_arguments(self, tool: Tool | None) -> list[Step]:
         desired = self.options.desired
