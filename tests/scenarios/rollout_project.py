@@ -17,7 +17,7 @@ from rollout_stand_ins.pretend_node import PretendNode
 
 ROOT = Path(__file__).resolve().parents[2]
 STAND_INS = Path(__file__).resolve().parent / "rollout_stand_ins"
-REPLACED = ("bootc_switch.py", "node_reboot.py", "image_mode_info.py", "image_digest_info.py")
+REPLACED = ("image_stage.py", "node_reboot.py", "image_mode_info.py", "image_digest_info.py")
 
 
 class Run:

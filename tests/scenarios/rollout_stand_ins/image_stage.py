@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Stands in for bootc_switch on a pretended node."""
+"""Stands in for image_stage on a pretended node."""
 
 from __future__ import annotations
 
