@@ -222,6 +222,19 @@ def test_an_image_is_staged_over_a_queued_rollback_and_boots(
     assert (again["changed"], again["reboot_required"]) == (False, False)
 
 
+def test_a_queued_rollback_to_a_plain_commit_is_taken_back(
+    make_node: MakeNode, run_playbook: RunPlaybook, v2: str
+) -> None:
+    """bootc would refuse: its rollback knows images only."""
+    node = make_node("n1", versions=BOTH, origin="ostree")
+    assert run_playbook(play(stage(v2, digest_of(v2)), reboot(digest_of(v2)))).rc == 0
+    on(node, "rpm-ostree rollback")
+    run = run_playbook(play(stage(v2, digest_of(v2))))
+    assert run.rc == 0, run.stdout
+    result = run.result("stage", "n1")
+    assert (result["commands"], result["reboot_required"]) == ([["rpm-ostree", "rollback"]], False)
+
+
 # what differs from the image
 
 

@@ -13,6 +13,7 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._core.image_refere
 )
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.plan import Command, Refusal
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.staging_plan import (
+    UNQUEUE_ANY,
     Desired,
     StagingTool,
     discard,
@@ -24,7 +25,13 @@ class BootcTool(StagingTool):
     """Staging with `bootc switch`, or with `bootc upgrade` where a switch would do nothing."""
 
     name = "bootc"
-    unqueue = Command(("bootc", "rollback"), "take back the queued rollback")
+
+    def unqueue(self, state: HostState) -> Command:
+        """bootc refuses to toggle where the rollback is no clean image: `Rollback is not container image based` (recorded)."""
+        target = state.rollback
+        if target is None or target.composefs or (target.image is not None and not target.local_changes):
+            return Command(("bootc", "rollback"), "take back the queued rollback")
+        return UNQUEUE_ANY
 
     def refuse_losses(self, state: HostState, booted: Deployment, desired: Desired) -> None:
         """`bootc switch` writes a fresh origin, with exit code 0, whatever was layered (recorded, bootc 1.16.9)."""

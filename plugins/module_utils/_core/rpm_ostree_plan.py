@@ -32,6 +32,7 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._core.image_refere
 )
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.plan import Command, Refusal
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.staging_plan import (
+    UNQUEUE_ANY,
     Desired,
     StagingTool,
     refuse_to_drop,
@@ -48,7 +49,10 @@ class RpmOstreeTool(StagingTool):
     bypass_driver: bool = False
 
     name = "rpm-ostree"
-    unqueue = Command(("rpm-ostree", "rollback"), "take back the queued rollback")
+
+    def unqueue(self, _state: HostState) -> Command:
+        """A toggle that takes any deployment for a target."""
+        return UNQUEUE_ANY
 
     def refuse_losses(self, state: HostState, booted: Deployment, desired: Desired) -> None:
         """A rebase loses nothing, so what is refused is to carry local changes along unasked."""

@@ -38,14 +38,19 @@ _STILL_STAGED = 'ostree admin status | grep -F -- " $1 (" | grep -qE "[(](staged
 _STILL_QUEUED = 'ostree admin status | grep -qF -- " $1 (pending)"'
 
 
+UNQUEUE_ANY = Command(("rpm-ostree", "rollback"), "take back the queued rollback")
+"""Whatever the rollback is."""
+
+
 class StagingTool(ABC):
     """What bootc and rpm-ostree do differently."""
 
     name: str
     """The tool's name in messages."""
 
-    unqueue: Command
-    """Takes a queued rollback back."""
+    @abstractmethod
+    def unqueue(self, state: HostState) -> Command:
+        """Takes a queued rollback back."""
 
     @abstractmethod
     def refuse_losses(self, state: HostState, booted: Deployment, desired: Desired) -> None:
@@ -188,6 +193,8 @@ def _stage(tool: StagingTool, state: HostState, booted: Deployment, desired: Des
     )
     after = replace(state, staged=predicted, kargs_next=state.kargs_booted if downloaded else None)
     done = "downloaded, and locked" if downloaded else "staged"
+    if any(command.argv[1:] == ("rollback",) for command in commands):
+        after = replace(after, rollback_queued=False)
     summary = f"{done}: {desired.describe()}"
     if predicted.digest is not None and predicted.digest == booted.digest and not booted.local_changes:
         summary += (
@@ -240,7 +247,7 @@ def _lock(staged: Deployment, locked: bool) -> Command:
 
 def take_back(tool: StagingTool, state: HostState) -> Command:
     """The command that takes the queued rollback back, if that is queued still."""
-    return replace(tool.unqueue, only_if=_only_if(_STILL_QUEUED, state.rollback))
+    return replace(tool.unqueue(state), only_if=_only_if(_STILL_QUEUED, state.rollback))
 
 
 def _still(staged: Deployment) -> tuple[str, ...] | None:

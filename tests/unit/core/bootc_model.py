@@ -32,8 +32,13 @@ def run(state: HostState, argv: tuple[str, ...], registry: Mapping[ImageReferenc
     if argv[:3] == ("ostree", "admin", "lock-finalization"):
         assert state.staged is not None
         return replace(state, staged=replace(state.staged, download_only="--unlock" not in argv))
+    if argv == ("rpm-ostree", "rollback"):
+        assert state.rollback is not None
+        assert state.staged is None, "rpm-ostree refuses"
+        return replace(state, rollback_queued=not state.rollback_queued)
     if argv == ("bootc", "rollback"):
         assert state.rollback is not None
+        assert state.rollback.image is not None, "bootc refuses"
         return replace(state, staged=None, rollback_queued=not state.rollback_queued)
     if argv == ("ostree", "admin", "undeploy", "0"):
         assert state.staged is not None

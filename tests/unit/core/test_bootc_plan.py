@@ -107,6 +107,11 @@ SITUATIONS = {
         want(),
         (("bootc", "rollback"),),
     ),
+    "a rollback to a plain commit is queued, which bootc would not take back": (
+        host(rollback=deployment(None), rollback_queued=True),
+        want(),
+        (("rpm-ostree", "rollback"),),
+    ),
     "a rollback is queued under a staged one, wanted is booted": (
         host(rollback=deployment(image("v0", D3)), rollback_queued=True, staged=STAGED_V2),
         want(),

@@ -198,6 +198,13 @@ def test_plan(situation: str) -> None:
     assert made.changed == bool(commands)
 
 
+def test_a_rollback_that_is_taken_back_first_is_not_predicted_to_be_queued() -> None:
+    made = plan(host(rollback=OLD, rollback_queued=True), want(f"{NAME}:v2"))
+    assert (made.before.rollback_queued, made.after.rollback_queued) == (True, False)
+    kept = plan(host(rollback=OLD, rollback_queued=True, staged=STAGED_V2), want(f"{NAME}:v2", D3))
+    assert kept.after.rollback_queued is True
+
+
 def test_the_driver_is_bypassed_by_every_command_that_it_would_block() -> None:
     assert plan(host(), want(f"{NAME}:v2"), bypass=True).commands[0].argv[2] == "--bypass-driver"
     assert "--bypass-driver" in plan(host(), want(f"{NAME}:v1", D2), bypass=True).commands[0].argv
