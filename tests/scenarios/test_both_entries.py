@@ -110,6 +110,12 @@ SITUATIONS = {
     "kargs": Situation("kargs", {"present": ["entries=1"]}, versions=BOTH, changes=True),
     "kargs, there already": Situation("kargs", {"present": ["rw"]}, versions=BOTH),
     "kargs, no argument": Situation("kargs", {"present": ["a b"]}, versions=BOTH, fails="a b"),
+    "migration, nothing to do": Situation("migration_info", {"image": BASE}, versions=BOTH),
+    "migration, an ostree branch": Situation(
+        "migration_info", {"image": NEXT, "expected_digests": [NEXT_DIGEST]}, versions=BOTH, origin="ostree"
+    ),
+    "migration, no image mode": Situation("migration_info", {"image": NEXT}, versions=NEITHER),
+    "migration, no reference": Situation("migration_info", {"image": "OS:v2"}, fails="is not an image reference"),
     "hold": Situation("unit_hold", {"units": ["lab-agent.service"]}, changes=True),
     "release what is not held": Situation("unit_hold", {"units": ["lab-agent.service"], "state": "released"}),
     "hold, no unit": Situation("unit_hold", {"units": ["lab-agent"]}, fails="such as kubelet.service"),

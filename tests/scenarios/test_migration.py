@@ -22,7 +22,6 @@ from lab.signing import SigstoreKey
 RPM_OSTREE: dict[str, str | None] = {"bootc": None}
 BRINGS_BOOTC = {"/usr/lib/lab/tools.json": json.dumps({"bootc": "1.16.9"})}
 MANAGED = "bootc-managed"
-Migrate = Callable[..., PlaybookRun]
 
 
 @pytest.fixture(scope="module")
@@ -249,6 +248,27 @@ def test_verification_is_kept(
     assert found["status"]["booted"]["incompatible"] is False
 
 
+def test_an_ostree_remote_goes_on_where_it_is(
+    make_node: MakeNode, project: Callable[..., Project], old: str, fleet: str
+) -> None:
+    node = make_node("n1", image=old)
+    on(node, f"rpm-ostree rebase ostree-remote-registry:lab:{fleet}")
+    reboot(node)
+    since = time.time()
+    run = play(project(), "migrate")
+    assert run.rc == 0, run.stdout
+    assert surveyed(run)["n1"] == (MANAGED, 0, 0, [])
+    assert did([node], since) == {"n1": (0, 0)}
+    assert "No update available" in on(node, "bootc upgrade")
+
+    run = play(project(imagemode_image=old), "migrate")
+    assert run.rc != 0
+    assert "n1 needs a decision. The host verifies images through the ostree remote lab" in run.stdout
+    # Its rollback is that image, so no layer is missing.
+    assert "- set imagemode_signature_policy: policy (0 to pull, 1 reboot)" in run.stdout
+    assert status(node)["status"]["staged"] is None
+
+
 def test_check_mode_changes_nothing(make_node: MakeNode, project: Callable[..., Project], old: str, fleet: str) -> None:
     nodes = [rebased(make_node("n1", image=old), fleet), make_node("n2", image=old)]
     since = time.time()
@@ -264,9 +284,10 @@ def test_kernel_arguments_of_the_pool_cost_no_reboot_of_their_own(
 ) -> None:
     nodes = [make_node("n1", image=fleet), make_node("n2", image=old)]
     since = time.time()
-    run = play(project(imagemode_kargs={"present": ["nosmt"]}), "migrate")
+    run = play(project(imagemode_kargs={"present": ["nosmt"]}, imagemode_tool="rpm-ostree"), "migrate")
     assert run.rc == 0, run.stdout
     assert outcomes(run) == {"n1": ("already bootc-managed", 0), "n2": ("migrated", 1)}
+    assert any(call.startswith("bootc switch") for call in tools(nodes[1])), "the pool's tool is overruled"
     assert [boots for _pulled, boots in did(nodes, since).values()] == [0, 1]
     assert ["nosmt" in words(node) for node in nodes] == [False, True]
 

@@ -7,6 +7,7 @@ import dataclasses
 from dataclasses import replace
 
 import pytest
+import yaml
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.desired_image import (
     DesiredImage,
     LocalChangesPolicy,
@@ -35,6 +36,7 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._core.migration_pl
     platform_of,
     readable_bytes,
 )
+from ansible_collections.imagemode.nodes.plugins.modules import migration_info
 
 D1, D2, D3 = ("sha256:" + c * 64 for c in "123")
 NAME = "registry.example.com/os"
@@ -253,6 +255,13 @@ def test_what_stands_in_the_way_is_said(state: HostState, case: MigrationCase, s
     assert found.blocked is not None
     assert said in found.blocked
     assert not found.free
+
+
+def test_every_part_of_a_survey_is_documented() -> None:
+    described = yaml.safe_load(migration_info.RETURN)
+    found = plan_migration(host(layered(image())), want(), V1).as_dict()
+    assert set(found) | {"host", "runs", "unreachable_host"} == set(described)
+    assert set(found["ways"][0]) == set(described["ways"]["contains"])
 
 
 def test_layers_in_the_repository() -> None:
