@@ -121,6 +121,8 @@ class StagingProof:
         if any(failed.argv == command.only_if for command in self.plan.commands):
             return "Somebody else changed what is staged or queued on this node since it was looked at, so it was left alone: run again"
         command = f"`{' '.join(failed.argv)}`"
+        if failed.missing:
+            return f"{command} cannot be run: this node has no {failed.argv[0]}"
         if failed.timed_out:
             return (
                 f"{command} was stopped after {self.stage_timeout} s (stage_timeout): the registry stalls, or the link is too "

@@ -17,6 +17,7 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._core.host_state i
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.image_reference import UNVERIFIED, ImageReference
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rpm_ostree_plan import RpmOstreeTool
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.staging_plan import plan_staging
+from ansible_collections.imagemode.nodes.plugins.module_utils._host.failure import HostFailure
 from ansible_collections.imagemode.nodes.plugins.module_utils._host.runner import Outcome
 from ansible_collections.imagemode.nodes.plugins.module_utils._host.staging_proof import StagingProof
 from node_on_disk import D1, D2, NAME, NodeOnDisk
@@ -54,3 +55,9 @@ def test_who_gave_way_to_somebody_with_the_same_wish_has_not_failed(proof: Stagi
 
 def test_success_is_not_warned_of(proof: StagingProof) -> None:
     assert proof.require(AFTER, [Outcome(proof.plan.commands[0].argv, 0, "", "")]) == ()
+
+
+def test_a_tool_that_the_node_does_not_have_is_named(proof: StagingProof) -> None:
+    missing = [Outcome(proof.plan.commands[0].argv, 127, "", "sh: rpm-ostree: not found")]
+    with pytest.raises(HostFailure, match=r"this node has no rpm-ostree\. Nothing on the node was changed"):
+        proof.require(BEFORE, missing)
