@@ -175,7 +175,9 @@ def test_downloaded_then_staged_without_asking_the_registry(
     assert run.rc == 0, run.stdout
     commands = run.result("stage", "n1")["commands"]
     assert commands[0] == ["ostree", "admin", "lock-finalization", "--unlock"]
-    assert all(argv[:2] == ["rpm-ostree", "kargs"] for argv in commands[1:]), "rpm-ostree left the image's arguments out"
+    assert all(argv[:2] == ["rpm-ostree", "kargs"] for argv in commands[1:]), (
+        "rpm-ostree left the image's arguments out"
+    )
     assert run.result("stage", "n1")["changed"] is True, "what boots next is another deployment now"
     assert count(node, "pull") == pulls
     assert "os=2" in words(node)

@@ -198,7 +198,7 @@ def test_a_refusal_says_why(node: KargsNode) -> None:
     node.cmdline("root=x")
     node.deploy(0, "root=x")
     node.tool("rpm-ostree", "echo 'error: rpmostreed OS operation KernelArgs not allowed for user' >&2; exit 1")
-    with pytest.raises(ObservationFailed, match="not allowed for user.*set become: true"):
+    with pytest.raises(ObservationFailed, match=r"not allowed for user.*set become: true"):
         parse(node.run_one(STEP))
 
 

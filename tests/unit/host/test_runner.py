@@ -207,7 +207,9 @@ class Vanishing(LocalAction):
 
 def test_a_node_that_vanishes_in_mid_command_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ansible_collections.imagemode.nodes.plugins.module_utils._host.runner._CONNECTION_SECONDS", 1)
-    monkeypatch.setattr("ansible_collections.imagemode.nodes.plugins.module_utils._host.runner._GRACE_SECONDS_OTHERS", 0)
+    monkeypatch.setattr(
+        "ansible_collections.imagemode.nodes.plugins.module_utils._host.runner._GRACE_SECONDS_OTHERS", 0
+    )
     action = Vanishing(tmp_path)
     with pytest.raises(NodeUnreachable, match="did not answer within 2 s"):
         ConnectionRunner(action).run_one(Step(("true",), timeout=1))
