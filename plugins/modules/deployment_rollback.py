@@ -16,6 +16,8 @@ description:
     O(expected_checksum) it must be the expected one, otherwise nothing is changed and everything that is there is listed.
   - The tools' own C(rollback) is a toggle, and a second run undoes the first. This module decides from what is queued, gives the
     order only while the boot order is still the one it looked at, and proves the outcome from the host's state.
+  - After the reboot, what the host came from is its rollback. Say in O(expected_digests) or O(expected_checksum) where to go, and a
+    run after the reboot finds the host back already and changes nothing. Without them it would go forward again.
   - Takes C(bootc) where it can do it, otherwise C(rpm-ostree). Going back from the first boot of an image to a plain ostree commit,
     or to a deployment with layered packages, needs C(rpm-ostree) on the host.
   - The kernel arguments of a deployment belong to it. They come back with it, and so does its C(/etc); C(/var) stays as it is.
@@ -31,7 +33,8 @@ attributes:
     support: full
     details: Shows what boots next, before and after.
   idempotent:
-    support: full
+    support: partial
+    details: Until the host reboots; after that only with O(expected_digests) or O(expected_checksum).
   async:
     support: partial
     details: With C(async) the node needs Python 3.9 or newer.

@@ -11,7 +11,13 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from ansible_collections.imagemode.nodes.plugins.module_utils._core.host_state import Deployment, HostState, Slot, Tool
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.host_state import (
+    Deployment,
+    HostState,
+    Slot,
+    Tool,
+    describe,
+)
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.image_reference import require_digests
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.plan import Command, Plan, Refusal
 
@@ -66,6 +72,8 @@ def satisfied(state: HostState, wanted: HostState) -> bool:
 
 def _queue(state: HostState, request: RollbackRequest, has_rpm_ostree: bool) -> Plan:
     target = state.rollback
+    if _is_back_already(state, request):
+        return Plan(state, state, (), f"is back already: {describe(state.booted)} is booted, and boots next")
     if target is None:
         raise Refusal(f"This host has no rollback deployment, so there is nothing to go back to. {inventory(state)}")
     _require_expected(state, target, request, "the rollback deployment")
@@ -85,6 +93,18 @@ def _queue(state: HostState, request: RollbackRequest, has_rpm_ostree: bool) -> 
         _refuse_composefs(state)
         return Plan(state, after, (_UNDEPLOY,), summary, warnings)
     return Plan(state, after, _toggle(state, target, has_rpm_ostree), summary, warnings)
+
+
+def _is_back_already(state: HostState, request: RollbackRequest) -> bool:
+    """Whether the host has booted what was asked for, as after the reboot of an earlier run: going on would take it away again."""
+    if not request.names_target or state.booted is None or state.next_slot is not Slot.BOOTED:
+        return False
+    return _as_expected(state.booted, request) and not (state.rollback and _as_expected(state.rollback, request))
+
+
+def _as_expected(deployment: Deployment, request: RollbackRequest) -> bool:
+    digests, checksum = request.expected_digests, request.expected_checksum
+    return (not digests or deployment.digest in digests) and (not checksum or deployment.checksum == checksum)
 
 
 def _unqueue(state: HostState, booted: Deployment, request: RollbackRequest, has_rpm_ostree: bool) -> Plan:

@@ -71,6 +71,10 @@ DOES: dict[str, tuple[HostState, dict[str, Any], list[tuple[str, ...]]]] = {
         [UNDEPLOY],
     ),
     "an expected digest": (HOST, {"expected_digests": [D[4], D[1]]}, [BOOTC]),
+    "the expected digest is booted already": (HOST, {"expected_digests": [D[2]]}, []),
+    "the expected commit is booted already": (OSTREE_HOST, {"expected_checksum": "commit-2"}, []),
+    "it is booted already, and no rollback is left": (replace(HOST, rollback=None), {"expected_digests": [D[2]]}, []),
+    "booted and rollback are both expected": (HOST, {"expected_digests": [D[1], D[2]]}, [BOOTC]),
     "an expected commit": (replace(HOST, rollback=PLAIN), {"expected_checksum": "commit-plain"}, [RPM_OSTREE]),
     "a pinned one that is named": (
         replace(HOST, rollback=replace(image(1), pinned=True)),
@@ -104,6 +108,16 @@ REFUSES: dict[str, tuple[HostState, dict[str, Any], str]] = {
     "another digest": (HOST, {"expected_digests": [D[4]]}, D[1]),
     "another commit": (HOST, {"expected_checksum": "commit-4"}, "expected is the ostree commit commit-4"),
     "another digest, although queued": (replace(HOST, **QUEUED), {"expected_digests": [D[4]]}, "expected is one of"),
+    "the digest that is booted, with another rollback queued": (
+        replace(HOST, **QUEUED),
+        {"expected_digests": [D[2]]},
+        "the rollback deployment is",
+    ),
+    "the digest that is booted, with something else staged": (
+        replace(HOST, **STAGED),
+        {"expected_digests": [D[2]]},
+        "the rollback deployment is",
+    ),
     "a digest of a plain commit": (replace(HOST, rollback=PLAIN), {"expected_digests": [D[1]]}, "commit-plain"),
     "a pinned one that nobody named": (
         replace(HOST, rollback=replace(image(1), pinned=True)),
