@@ -159,6 +159,23 @@ def test_check_mode_predicts_image_and_arguments(
     assert result["commands"][1] == ["rpm-ostree", "kargs", "--append=nosmt", "--unchanged-exit-77"]
 
 
+@pytest.mark.parametrize("versions", [BOTH, RPM_OSTREE], ids=["bootc", "rpm-ostree"])
+def test_arguments_for_an_image_that_runs_already(
+    versions: dict[str, str | None], make_node: MakeNode, run_playbook: RunPlaybook, v1: str
+) -> None:
+    node = make_node("n1", image=v1, versions=versions)
+    wanted = stage(v1, kargs={"present": ["nosmt"]})
+    run = run_playbook(play({**wanted, "name": "predicted", "check_mode": True}, wanted))
+    assert run.rc == 0, run.stdout
+    predicted, real = run.result("predicted", "n1"), run.result("stage", "n1")
+    for key in ("changed", "reboot_required", "reboot_kind", "commands", "digest", "msg"):
+        assert predicted[key] == real[key], key
+    assert (real["changed"], real["reboot_required"], real["digest"]) == (True, True, digest_of(v1))
+    assert "already booted" in real["msg"]
+    assert "kernel arguments changed" in real["msg"]
+    assert count(node, "pull") == 1
+
+
 @pytest.mark.parametrize("versions", HOSTS.values(), ids=list(HOSTS))
 def test_downloaded_then_staged_without_asking_the_registry(
     versions: dict[str, str | None], make_node: MakeNode, run_playbook: RunPlaybook, v1: str, v2: str

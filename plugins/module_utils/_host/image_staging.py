@@ -229,7 +229,7 @@ class ImageStaging:
             self._tidy(addition)
             return plan, state
         memory = [addition.memory] if addition.memory else []
-        plan = _extended(plan, addition.commands)
+        plan = _with_changed_arguments(plan, addition.commands)
         state, done, tail = self._execution.run_patiently(plan, addition.commands, memory, [READ_ARGUMENTS])
         left = self._left(state, self._view(tail))
         if left is None or left.commands or not self._proof(plan).is_in_place(state):
@@ -301,15 +301,20 @@ class ImageStaging:
 
     def _predicted(self, plan: Plan, view: KargsView | None) -> dict[str, Any]:
         """What a real run would return, as far as that can be known before the pull."""
-        commands: list[Command] = []
+        after, stages = plan.after, self._stages(plan)
         if view is not None and self.options.kargs:
-            commands += self._arguments.predicted(plan.before, view, self._stages(plan))
+            commands = self._arguments.predicted(plan.before, view, stages)
+            if commands and not plan.changed and after.next is not None:
+                # The same deployment once more, with other arguments.
+                after = replace(after, staged=replace(after.next, serial=None), kargs_next=None)
+            plan = _with_changed_arguments(plan, commands) if commands else plan
         desired = self.options.desired
-        if desired is not None and desired.placement is Placement.DOWNLOADED and self._stages(plan):
-            commands.append(Command(("ostree", "admin", "lock-finalization"), "lock the staged deployment"))
-        if self.options.apply_live and plan.after.staged is not None and plan.changed:
-            commands.append(_APPLY_LIVE)
-        return self._result(_extended(plan, commands), plan.after)
+        if desired is not None and desired.placement is Placement.DOWNLOADED and stages and after.tool is Tool.BOOTC:
+            lock = Command(("ostree", "admin", "lock-finalization"), "lock the staged deployment")
+            plan = _extended(plan, [lock])
+        if self.options.apply_live and after.staged is not None and plan.changed:
+            plan = _extended(plan, [_APPLY_LIVE])
+        return self._result(plan, after)
 
     def _result(self, plan: Plan, after: HostState) -> dict[str, Any]:
         plan = replace(plan, warnings=(*plan.warnings, *self._execution.warnings))
@@ -318,6 +323,10 @@ class ImageStaging:
 
 def _extended(plan: Plan, commands: Sequence[Command]) -> Plan:
     return replace(plan, commands=(*plan.commands, *commands))
+
+
+def _with_changed_arguments(plan: Plan, commands: Sequence[Command]) -> Plan:
+    return replace(_extended(plan, commands), summary=f"{plan.summary}; kernel arguments changed for the next boot")
 
 
 def _superseded_by(state: HostState) -> str:
