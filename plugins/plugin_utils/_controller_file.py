@@ -49,6 +49,11 @@ class ControllerFiles:
         if "\n" in path or len(path) > 4096:
             raise Refusal(f"{where}: neither a text of the right sort, nor the path of a file on the controller.")
         whole = os.path.join(self._directory, os.path.expanduser(path))
+        if not os.path.exists(whole):
+            raise Refusal(
+                f"{where}: there is no file {whole} on the controller. Relative paths begin beside the inventory, not in the directory "
+                "of the playbook."
+            )
         try:
             content, _show = self._loader._get_file_contents(whole)
         except (AnsibleError, OSError) as error:

@@ -46,7 +46,9 @@ def choose_backend(asked: Backend, tools: KargsTools, state: HostState) -> Backe
     if asked is not Backend.AUTO:
         lack = tools.lacks(asked)
         if lack:
-            raise Refusal(f"backend: {asked.value} cannot be used on this node. {lack} Use backend: auto. {IMAGE_WAY}")
+            raise Refusal(
+                f"backend: {asked.value} cannot be used on this node. {lack} Use backend: auto, which takes what there is."
+            )
         return asked
     candidates = (Backend.RPM_OSTREE, Backend.LOADER_ENTRIES, Backend.OSTREE)
     for backend in candidates:
@@ -66,16 +68,16 @@ def require_changeable(backend: Backend, state: HostState) -> None:
     if state.staged and state.staged.download_only:
         raise Refusal(
             f"{describe(state.staged)} is staged but locked, so that no reboot activates it, and changing kernel arguments now would stage "
-            "it again without the lock: the next reboot would boot it (recorded, rpm-ostree 2026.2). Release it or take it away first, "
-            "then set the arguments."
+            "it again without the lock: the next reboot would boot it. First unlock it (image_stage with state: staged) or discard it "
+            "(state: unstaged), then set the arguments."
         )
     target = state.rollback
     if state.rollback_queued and target and (backend is Backend.LOADER_ENTRIES or not target.pinned):
         over = "with something staged over it" if state.next_slot is Slot.STAGED else "for the next boot"
         raise Refusal(
             f"A rollback to {describe(target)} is queued {over}. Changing kernel arguments now would stage a deployment in front of it, "
-            "and with that the rollback's target is no longer safe from deletion (recorded, rpm-ostree 2026.2). Reboot into the rollback "
-            "first, or take it back; or pin its deployment with `ostree admin pin`."
+            "and with that the rollback's target is no longer safe from deletion. Reboot into the rollback first, or take it back "
+            "(deployment_rollback with state: unqueued); or pin its deployment with `ostree admin pin`."
         )
 
 

@@ -153,9 +153,15 @@ def loader_entries(
             after = with_source(after, theirs, theirs)
     if not wish.met_by(after, own, keep) or not set(wanted.words) <= set(after.words):
         stuck = ", ".join(after.missing_from(wanted)) or ", ".join(wanted.missing_from(after)) or "the order"
+        owners = [other for other, theirs in sources.items() if other != name and set(theirs) & set(stuck.split(", "))]
+        way = (
+            f"Owner {owners[0]!r} set it: name that owner, with exclusive: true and what is to stay."
+            if owners
+            else IMAGE_WAY
+        )
         raise Refusal(
             f"This node has no rpm-ostree, and `bootc loader-entries` can only take away what it set for the source {name!r} itself. "
-            f"Not possible that way: {stuck}. {IMAGE_WAY}"
+            f"Not possible that way: {stuck}. {way}"
         )
     return SourcePlan(tuple(commands), after, after_sources)
 

@@ -63,8 +63,14 @@ _ADVICE = (
         "signature_policy: policy needs a /etc/containers/policy.json on the node whose default is not insecureAcceptAnything.",
     ),
     _advice(
-        r"rejected by policy|signature was required|signature verification failed",
-        "The node's signature policy refused the image: sign it, or correct the keys in /etc/containers/policy.json.",
+        r"rejected by policy",
+        "No rule of the node's /etc/containers/policy.json lets this repository in, signed or not. Name it in imagemode_trusted_images or "
+        "imagemode_trust_also, and run the playbook imagemode.nodes.trust; or is it a typo in the image?",
+    ),
+    _advice(
+        r"signature was required|signature verification failed",
+        "The node's /etc/containers/policy.json wants this image signed with one of its keys: sign it; or correct "
+        "imagemode_trusted_images, and run the playbook imagemode.nodes.trust.",
     ),
     _advice(
         r"bound image",
@@ -74,6 +80,14 @@ _ADVICE = (
     _advice(
         r"connection refused|no such host|dial tcp|i/o timeout|no route to host|network is unreachable|EOF",
         "The node cannot reach the registry: is it running, and do name, port, proxy and firewall of the node lead to it?",
+    ),
+    _advice(
+        r"Remote .* not found|No such branch|Refspec .* not found",
+        "The node knows no such ostree branch: check ref, which is REMOTE:BRANCH. `ostree remote list` on the node has its remotes.",
+    ),
+    _advice(
+        r"Version \S+ not found",
+        "The branch has no such version: check revision. `rpm-ostree status` and whoever publishes the branch tell versions.",
     ),
     _advice(
         r"Insufficient free space|min-free-space|No space left",

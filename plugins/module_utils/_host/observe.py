@@ -218,7 +218,9 @@ class Observer:
     def _busy(self, holder: str) -> HostBusy:
         return HostBusy(
             f"{holder} has held the system lock of this node for the {self.busy_timeout} s that busy_timeout allows. "
-            "Wait for it to end and run again; `rpm-ostree cancel` on the node ends a stuck rpm-ostree transaction."
+            "Wait for it to end and run again, with a longer busy_timeout where it is a long pull. On the node, `systemctl stop "
+            "imagemode-stage.service` ends what an earlier run of this collection still stages, and `rpm-ostree cancel` any other "
+            "rpm-ostree transaction that is stuck."
         )
 
     def pause(self, waited: int) -> int:

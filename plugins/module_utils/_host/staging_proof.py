@@ -105,10 +105,11 @@ class StagingProof:
     def incomplete(self, after: HostState, why: str) -> HostFailure:
         """The failure, after what is unproven was withdrawn."""
         if self.is_untouched(after):
-            message = f"{why.rstrip('.')}. Nothing on the node was changed."
-            return HostFailure(message, staging_result(self.plan, after, changed=False))
+            # What the plan warns of, such as having replaced something, did not come to pass.
+            plan = replace(self.plan, warnings=())
+            return HostFailure(f"{_sentence(why)} Nothing on the node was changed.", staging_result(plan, after, False))
         undone, left = self._withdraw(after)
-        return HostFailure(f"{why.rstrip('.')}. {undone}", staging_result(self.plan, left, changed=True))
+        return HostFailure(f"{_sentence(why)} {undone}", staging_result(self.plan, left, changed=True))
 
     def kept(self, after: HostState, why: str) -> HostFailure:
         """The failure of something that comes after the staging, which stands."""
@@ -195,6 +196,10 @@ def repeated_arguments(before: HostState, after: HostState) -> tuple[str, ...]:
         f"the next boot has kernel arguments more than once: {' '.join(words)}. bootc 1.1.6 repeats those of kargs.d when the new image "
         "has no such directory; give the image one, even an empty one, or set each key with exact of the kargs module",
     )
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith(("?", "!")) else f"{text.rstrip('.')}."
 
 
 def _places(state: HostState) -> object:

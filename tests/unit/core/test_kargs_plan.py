@@ -185,6 +185,11 @@ def test_what_a_source_cannot_do_is_refused_with_the_way_that_remains(wish: Karg
         loader_entries(line("quiet console=ttyS0 console=tty0"), {}, wish)
 
 
+def test_whoever_set_it_is_named() -> None:
+    with pytest.raises(Refusal, match="Owner 'tuning' set it"):
+        loader_entries(line("root=x nosmt"), {"tuning": ("nosmt",)}, KargsWish.of(absent=["nosmt"]))
+
+
 plain = st.sampled_from(["a", "a=1", "a=2", "b", "c=1"])
 
 

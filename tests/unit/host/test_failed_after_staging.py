@@ -61,3 +61,13 @@ def test_a_tool_that_the_node_does_not_have_is_named(proof: StagingProof) -> Non
     missing = [Outcome(proof.plan.commands[0].argv, 127, "", "sh: rpm-ostree: not found")]
     with pytest.raises(HostFailure, match=r"this node has no rpm-ostree\. Nothing on the node was changed"):
         proof.require(BEFORE, missing)
+
+
+def test_a_failure_that_changed_nothing_claims_no_replacement(tmp_path: Path) -> None:
+    before = replace(BEFORE, staged=deployment("v3", "sha256:" + "3" * 64))
+    plan = plan_staging(RpmOstreeTool(), before, WANTED)
+    assert "replaced what was staged before" in plan.warnings[0]
+    proof = StagingProof(NodeOnDisk(tmp_path), plan, WANTED, False, 30, 30)
+    with pytest.raises(HostFailure, match=r"node lead to it\? Nothing on the node was changed\.") as failure:
+        proof.require(before, failed(proof, "error: dial tcp: lookup registry.nosuch.example: no such host"))
+    assert failure.value.result["warnings"] == []
