@@ -57,6 +57,9 @@ class HostAction(ActionBase):  # type: ignore[misc]  # Ansible ships no types
         except EXPECTED_FAILURES as failure:
             result.update(getattr(failure, "result", {}))
             result.update(failed=True, msg=str(failure))
+        if result.get("warnings"):
+            # Ansible shows a warning once in a run, whichever host it came from: of equal ones all but the first would be lost.
+            result["warnings"] = [f"{self._host}: {warning}" for warning in result["warnings"]]
         return result
 
     def notify(self, sentence: str) -> None:

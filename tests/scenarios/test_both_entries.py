@@ -220,7 +220,7 @@ def test_both_ways_tell_the_same(
     for mode in ("check", "real"):
         connection, module = run.result(mode, "n1"), run.result(mode, "n2")
         assert comparable(module) == comparable(connection)
-        assert warnings(module) == warnings(connection)
+        assert [f"n1: {text}" for text in warnings(module)] == warnings(connection)
         failed = connection["event"] == "runner_on_failed"
         if mode == "real":  # some failures only the pull can tell
             assert failed == (situation.fails is not None), connection

@@ -249,6 +249,16 @@ def test_an_update_driver_is_named_and_can_be_bypassed(
     assert any("zincati" in warning for warning in run.result("stage", "n1")["warnings"])
 
 
+def test_the_same_warning_is_shown_for_each_node(
+    make_node: MakeNode, run_playbook: RunPlaybook, v1: str, v2: str
+) -> None:
+    for name in ("n1", "n2"):
+        make_node(name, image=v1, versions=RPM_OSTREE).inject("update-driver", driver="zincati")
+    shown = run_playbook(play(stage(v2, bypass_driver=True))).stdout
+    warned = [line for line in shown.splitlines() if line.startswith("[WARNING]: n")]
+    assert sorted(line.split()[1] for line in warned) == ["n1:", "n2:"], shown
+
+
 @pytest.mark.parametrize("versions", [BOTH, RPM_OSTREE], ids=["both", "rpm-ostree"])
 def test_layered_packages_are_refused_kept_or_dropped(
     versions: dict[str, str | None], make_node: MakeNode, run_playbook: RunPlaybook, v1: str, v2: str
