@@ -214,7 +214,11 @@ def stages_and_discards(tool: str) -> Callable[[Host], str]:
             predicted = host.act(stager, check=True, image=image)
             staged = host.act(stager, image=image)
             expect("changed", (predicted["changed"], staged["changed"]), (True, True))
-            expect("commands", staged["commands"], predicted["commands"])
+            first = len(predicted["commands"])
+            expect("commands", staged["commands"][:first], predicted["commands"])
+            # Only the pull can tell which kernel arguments an image brings, and rpm-ostree leaves them to us.
+            for command in staged["commands"][first:]:
+                expect("command after the predicted ones", command[:2], ["rpm-ostree", "kargs"])
             expect("digest that boots next", host.info()["staged"]["digest"], staged["digest"])
             expect("reboot_required", staged["reboot_required"], True)
             again = host.act(stager, image=image, expected_digests=[staged["digest"]])

@@ -31,8 +31,12 @@ STAGERS = {"bootc": "bootc_switch", "rpm-ostree": "rpmostree_rebase"}
 
 @pytest.fixture(scope="module")
 def two_images(registry: Registry) -> list[str]:
-    built = [images.build_base(registry.address, name="hosts", tag=tag, version=tag) for tag in ("v1", "v2")]
-    return [f"{image.partition('@')[0]}:{tag}" for image, tag in zip(built, ("v1", "v2"), strict=True)]
+    brings: dict[str, dict[str, list[str]]] = {"v1": {}, "v2": {"10-fleet.toml": ["audit=1"]}}
+    built = [
+        images.build_base(registry.address, name="hosts", tag=tag, version=tag, kargs_d=arguments)
+        for tag, arguments in brings.items()
+    ]
+    return [f"{image.partition('@')[0]}:{tag}" for image, tag in zip(built, brings, strict=True)]
 
 
 @pytest.fixture
