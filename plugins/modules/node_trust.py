@@ -44,8 +44,9 @@ options:
     default: false
   registry_auth:
     description:
-      - Credentials, as C({registry{:} {username{:} …, password{:} …}}), as the text of an auth file, as the path of one on the
-        controller (beside the inventory if relative, vaulted or not), or as a list of these, of which the later ones count more.
+      - Credentials, as a dictionary from each registry to a dictionary with V(username) and V(password), as the text of an auth file,
+        as the path of one on the controller (beside the inventory if relative, vaulted or not), or as a list of these, of which the
+        later ones count more.
       - They go to C(/etc/ostree/auth.json), where both tools look. Not said, the credentials of the node are left alone. Empty ones are
         refused, since every pull would then be anonymous.
     type: raw
