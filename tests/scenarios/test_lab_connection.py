@@ -189,11 +189,11 @@ def test_a_dropped_connection_leaves_a_command_without_terminal_running(node: No
 
 
 def test_a_dropped_connection_hangs_up_a_command_with_a_terminal(node: Node, connect: Connect) -> None:
-    node.inject("connection-drops", seconds=0.2)
+    node.inject("connection-drops", seconds=1)  # the command must have got to its trap by then
     with pytest.raises(AnsibleConnectionFailure, match="Broken pipe"):
-        connect(node).exec_command("trap 'touch /var/hung-up; exit' HUP; sleep 0.6 & wait; touch /var/finished")
+        connect(node).exec_command("trap 'touch /var/hung-up; exit' HUP; sleep 2 & wait; touch /var/finished")
     assert eventually((node.mounts().var / "hung-up").exists)
-    time.sleep(0.8)
+    time.sleep(2)
     assert not (node.mounts().var / "finished").exists()
 
 

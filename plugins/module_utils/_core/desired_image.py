@@ -15,8 +15,10 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._core.image_refere
     POLICY,
     UNVERIFIED,
     ImageReference,
+    InvalidReference,
     Signature,
     SignatureKind,
+    parse_ostree_reference,
     require_digests,
     short_digest,
 )
@@ -100,6 +102,18 @@ class DesiredImage:
         if not pinned or not same_repository:
             return False
         return image.reference.digest == pinned or image.digest in self.expected_digests | {pinned}
+
+    def is_named_by(self, word: str) -> bool:
+        """Whether a word of a tool's command line is this image, in the spelling of either tool."""
+        try:
+            named = (
+                parse_ostree_reference(word).reference
+                if word.startswith("ostree-")
+                else ImageReference.parse(word, self.reference.transport)
+            )
+        except InvalidReference:
+            return False
+        return named == self.reference
 
     def satisfied_by(self, deployment: Deployment | None, signature: Signature) -> bool:
         """Whether booting this deployment is what was asked for."""

@@ -39,6 +39,10 @@ class DesiredRef:
         """Branches are verified by the keys of their remote, whatever is asked for."""
         return UNVERIFIED
 
+    def is_named_by(self, word: str) -> bool:
+        """Whether a word of a tool's command line is this branch, or the wanted revision."""
+        return word in (self.ref, self.revision)
+
     def satisfied_by(self, deployment: Deployment | None, _signature: Signature) -> bool:
         """Whether booting this deployment is what was asked for."""
         return (

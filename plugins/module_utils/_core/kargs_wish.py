@@ -114,6 +114,11 @@ class KargsWish:
             if key_of(word) in MACHINE_KEYS:
                 raise InvalidWish(f"{word!r} is written by the boot loader or by ostree itself and cannot be managed.")
         exact = {key for key, _words in self.exact}
+        takes_root = any(key_of(word) == "root" for word in self.absent) or ("root", ()) in self.exact
+        if takes_root and not any(key_of(word) == "root" for word in self.listed):
+            raise InvalidWish(
+                "root= says where the system is: without it the node would not boot. Use exact to give it another value."
+            )
         for word in (*self.present, *self.absent):
             if key_of(word) in exact:
                 raise InvalidWish(

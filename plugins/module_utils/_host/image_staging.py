@@ -35,16 +35,28 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._core.staging_plan
 )
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.tool_failure import explain
 from ansible_collections.imagemode.nodes.plugins.module_utils._host.execution import first_failure, gave_way
+from ansible_collections.imagemode.nodes.plugins.module_utils._host.failure import HostFailure
 from ansible_collections.imagemode.nodes.plugins.module_utils._host.kargs_view import STEP as READ_ARGUMENTS
 from ansible_collections.imagemode.nodes.plugins.module_utils._host.kargs_view import KargsView, step_if_staged
 from ansible_collections.imagemode.nodes.plugins.module_utils._host.kargs_view import parse as parse_arguments
+from ansible_collections.imagemode.nodes.plugins.module_utils._host.long_work import (
+    EARLIER_WORK,
+    EarlierWork,
+    LongWork,
+    LongWorkFailed,
+    earlier_work,
+)
 from ansible_collections.imagemode.nodes.plugins.module_utils._host.next_arguments import (
     DROP_NOTE,
     READ_NOTE,
     Addition,
     NextArguments,
 )
-from ansible_collections.imagemode.nodes.plugins.module_utils._host.observe import ObservationFailed, Observer
+from ansible_collections.imagemode.nodes.plugins.module_utils._host.observe import (
+    GateClosed,
+    ObservationFailed,
+    Observer,
+)
 from ansible_collections.imagemode.nodes.plugins.module_utils._host.runner import Outcome, Runner, Step
 from ansible_collections.imagemode.nodes.plugins.module_utils._host.staging_proof import (
     StagingProof,
@@ -92,7 +104,7 @@ class ImageStaging:
         """The module's result. Raises HostFailure, ObservationFailed, Refusal, NodeUnreachable."""
         waited = 0
         while True:
-            state, view = self._look()
+            state, view = self._look(check_mode)
             plan = self._plan(state)
             view, note = self._prepare(plan, view)
             if check_mode:
@@ -110,18 +122,28 @@ class ImageStaging:
         plan, after = self._complete(plan, after, view)
         if self._stages(plan):
             self._execution.warnings += repeated_arguments(plan.before, after)
-            self.notify(f"staged {describe(after.staged)} in {time.monotonic() - started:.0f} s, digest proven")
+            done = "downloaded" if after.staged is not None and after.staged.download_only else "staged"
+            self.notify(f"{done} {describe(after.staged)} in {time.monotonic() - started:.0f} s, digest proven")
         return self._result(plan, after)
 
     # before
 
-    def _look(self) -> tuple[HostState, KargsView | None]:
+    def _look(self, check_mode: bool) -> tuple[HostState, KargsView | None]:
         """The state as the tool that is going to act sees it, and what an earlier run had still to do.
 
         The arguments as well, where they will be needed even if nothing is to be staged.
         """
         tool = self.options.tool
-        state, (note, *found) = self._observer.when_idle(tool, [READ_NOTE], self._first_arguments(tool))
+        last = [replace(step, always=False) for step in self._first_arguments(tool)]
+        while True:
+            try:
+                # A check run stops nothing, and so waits like for anybody else's work.
+                gate = [] if check_mode else [EARLIER_WORK]
+                state, outcomes = self._observer.when_idle(tool, [READ_NOTE, *gate], last, gated=True)
+                break
+            except GateClosed as closed:
+                self._settle(earlier_work(closed.outcomes[-1]))
+        note, found = outcomes[0], outcomes[1 + len(gate) :]
         self._arguments.resume(note.stdout)
         state = self._observer.name_local_changes(state)
         desired = self.options.desired
@@ -135,6 +157,32 @@ class ImageStaging:
             if only_rpm_ostree or self._only_local_changes_are_in_the_way(other):
                 state, found = other, answers
         return state, self._view([one for one in found if one.stdout or not one.ok])
+
+    def _settle(self, earlier: EarlierWork | None) -> None:
+        """An earlier run's staging goes on, and no tool answers before it ends: waited for if it is what this run wants too.
+
+        Raises HostFailure.
+        """
+        if earlier is None:
+            raise ObservationFailed(
+                "The staging of an earlier run goes on on this node, and what it stages cannot be told."
+            )
+        work = LongWork(self.runner, self.notify, sleep=self.sleep)
+        try:
+            if self._is_wanted(earlier.argv):
+                work.wait_for(earlier, self.options.stage_timeout)
+            else:
+                work.stop(earlier)
+        except LongWorkFailed as failure:
+            raise HostFailure(str(failure), {"changed": False}) from None
+
+    def _is_wanted(self, argv: Sequence[str]) -> bool:
+        """Whether an earlier command may lead to what is wanted now. One without a target follows what the node follows."""
+        desired = self.options.desired
+        if self.options.unstage or desired is None:
+            return False
+        targets = [word for word in argv[2:] if not word.startswith("-")]
+        return not targets or any(desired.is_named_by(word) for word in targets)
 
     @property
     def _gives_up_local_changes(self) -> bool:

@@ -13,6 +13,7 @@ stops that first (supersedes). A node without a running systemd gets the command
 from __future__ import annotations
 
 import hashlib
+import shlex
 import time
 import uuid
 from collections.abc import Callable, Sequence
@@ -39,6 +40,25 @@ _STOP_SECONDS_OTHERS = 30
 _ABANDONED_SECONDS = 120  # what nobody watches any more ends by itself this long after its deadline
 _ATTEMPTS = 3
 _EXITED = 1
+
+
+EARLIER_WORK = Step(("sh", "-c", unit_script.EARLIER, "sh", "/run", STAGE_UNIT), timeout=30, gate=True)
+"""A gate for those who are going to ask a tool, which may not answer while such work goes on. See `earlier_work`."""
+
+
+@dataclass(frozen=True)
+class EarlierWork:
+    """Work of an earlier run that is still going on: its token and its command."""
+
+    token: str
+    argv: tuple[str, ...]
+
+
+def earlier_work(outcome: Outcome) -> EarlierWork | None:
+    """What closed the gate EARLIER_WORK; None where there is no such work."""
+    token, _newline, command = outcome.stdout.partition("\n")
+    words = shlex.split(command)
+    return EarlierWork(token.strip(), tuple(words)) if token.strip() and words else None
 
 
 class LongWorkFailed(Exception):
@@ -184,6 +204,24 @@ class LongWork:
             f"Other work was started as {work.unit} on this node each time its predecessor had been stopped: another controller "
             "wants something else of this node at the same time. Let one of them end first."
         )
+
+    def wait_for(self, earlier: EarlierWork, timeout: int) -> None:
+        """Wait for work of an earlier run, up to the timeout; then stop it. What came of it, the node's state tells."""
+        run = _Run(Work(earlier.argv, timeout), (), earlier.token, self.clock(), adopted=True)
+        self.notify(f"an earlier run's `{' '.join(earlier.argv)}` goes on as {run.work.unit}: waits for that")
+        self._follow(run, self._trip(run, (self._watch(run),)))
+
+    def stop(self, earlier: EarlierWork) -> None:
+        """Stop work of an earlier run, whose outcome nobody wants any more. Raises LongWorkFailed."""
+        work = Work(earlier.argv, 1)
+        run = _Run(work, (), earlier.token, self.clock())
+        self.notify(f"stops what {work.unit} was doing for an earlier run: `{' '.join(earlier.argv)}`")
+        (stopped,) = self._trip(run, (self._stop(work, earlier.token),))
+        if not stopped.ok:
+            raise LongWorkFailed(
+                f"`{' '.join(earlier.argv)}` of an earlier run could not be stopped ({stopped.stderr.strip()}). "
+                f"See `systemctl status {work.unit}` on the node."
+            )
 
     # following a run
 

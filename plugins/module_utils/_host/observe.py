@@ -69,7 +69,11 @@ class HostBusy(ObservationFailed):
 
 
 class GateClosed(Exception):
-    """A gate among the steps before the question was closed, so the question was not put."""
+    """A gate among the steps before the question was closed, so the question was not put. `outcomes` are of those steps."""
+
+    def __init__(self, outcomes: Sequence[Outcome] = ()) -> None:
+        super().__init__("a gate was closed")
+        self.outcomes = tuple(outcomes)
 
 
 class NotImageMode(ObservationFailed):
@@ -104,7 +108,7 @@ class Observer:
         return state, outcomes
 
     def when_idle(
-        self, tool: Tool | None, first: Sequence[Step] = (), last: Sequence[Step] = ()
+        self, tool: Tool | None, first: Sequence[Step] = (), last: Sequence[Step] = (), gated: bool = False
     ) -> tuple[HostState, list[Outcome]]:
         """The state once no transaction runs any more, for whoever is going to change something.
 
@@ -112,7 +116,7 @@ class Observer:
         """
         waited = 0
         while True:
-            state, outcomes = self.with_tool(tool, first, last)
+            state, outcomes = self.with_tool(tool, first, last, gated)
             if state.transaction is None:
                 return state, outcomes
             holder = f"an rpm-ostree transaction ({state.transaction.method})"
@@ -204,7 +208,7 @@ class Observer:
             done = done or outcomes[: len(first)]
             answers = outcomes[len(steps) : len(steps) + len(questions)]
             if not answers[0].ran:
-                raise GateClosed
+                raise GateClosed(done)
             state = self.understood(answers)
             if state is not None:
                 return state, [*done, *outcomes[len(steps) + len(questions) :]], answers

@@ -213,6 +213,26 @@ report "$(cat "$dir/result")"
 """
 )
 
+# Arguments: RUNTIME UNIT. Prints the token and the command of the run that is going on (code 7); nothing where there is none.
+# Costs no process unless some run has left no result.
+EARLIER = (
+    r"""
+base=$1/imagemode unit=$2 open=
+for job in "$base"/*/job; do
+  if [ -e "$job" ] && [ ! -e "${job%/job}/result" ]; then open=yes; fi
+done
+[ -n "$open" ] || exit 0
+"""
+    + _LOOK
+    + r"""
+look
+loaded && ! ended && [ -e "$base/$owner/job" ] || exit 0
+printf '%s\n' "$owner"
+sed -n 's/^set -- //p' "$base/$owner/job"
+exit 7
+"""
+)
+
 # Arguments: RUNTIME UNIT TOKEN. Stops the run (any run of that unit if TOKEN is empty) and prints as WATCH does.
 STOP = (
     _LOOK

@@ -147,3 +147,14 @@ def test_a_wish_leaves_what_it_does_not_name(current: KernelArguments, wish: Kar
     named = {key_of(word) for word in (*wish.listed, *wish.absent)} | {key for key, _words in wish.exact}
     untouched = [word for word in current.words if key_of(word) not in named]
     assert [word for word in wish.apply(current).words if key_of(word) not in named] == untouched
+
+
+@pytest.mark.parametrize("wish", [{"absent": ["root"]}, {"absent": ["root=LABEL=root"]}, {"exact": {"root": []}}])
+def test_root_is_not_taken_away(wish: dict[str, Any]) -> None:
+    with pytest.raises(InvalidWish, match="would not boot"):
+        KargsWish.of(**wish)
+
+
+def test_root_can_be_replaced() -> None:
+    wish = KargsWish.of(exact={"root": ["LABEL=new"]})
+    assert wish.apply(KernelArguments(("root=LABEL=root", "rw"))).of_key("root") == ("root=LABEL=new",)

@@ -52,4 +52,4 @@ def test_a_reset_was_killed_when_the_time_for_a_busy_host_was_over(tmp_path: Pat
     result = ImageStaging(node, options).run(check_mode=False)
     assert result["commands"] == [["rpm-ostree", "reset"]]
     assert result["after"]["next"] == "staged"
-    assert "run_bounded 60 INT rpm-ostree reset;" in "".join(scripts)
+    assert "run_bounded 60 INT 60 rpm-ostree reset;" in "".join(scripts)
