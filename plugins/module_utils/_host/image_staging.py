@@ -122,8 +122,8 @@ class ImageStaging:
         plan, after = self._complete(plan, after, view)
         if self._stages(plan):
             self._execution.warnings += repeated_arguments(plan.before, after)
-            done = "downloaded" if after.staged is not None and after.staged.download_only else "staged"
-            self.notify(f"{done} {describe(after.staged)} in {time.monotonic() - started:.0f} s, digest proven")
+            verb = "downloaded" if after.staged is not None and after.staged.download_only else "staged"
+            self.notify(f"{verb} {describe(after.staged)} in {time.monotonic() - started:.0f} s, digest proven")
         return self._result(plan, after)
 
     # before
