@@ -180,7 +180,9 @@ def _with_terminal(node: Node, argv: list[str], boot: str, drop_after: float | N
     master, slave = os.openpty()
     try:
         # setsid makes the terminal the controlling one, so that closing our end hangs the command up.
-        process = subprocess.Popen(["setsid", "--ctty", *argv], stdin=slave, stdout=slave, stderr=slave, close_fds=True)
+        # As sshd does: under nohup a shell could not trap the hang-up at all.
+        argv = ["env", "--default-signal=HUP", "setsid", "--ctty", *argv]
+        process = subprocess.Popen(argv, stdin=slave, stdout=slave, stderr=slave, close_fds=True)
         os.close(slave)
         deadline = None if drop_after is None else time.monotonic() + drop_after
         chunks: list[bytes] = []

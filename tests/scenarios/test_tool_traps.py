@@ -193,7 +193,7 @@ def test_a_policy_that_enforces_nothing_is_refused_in_plain_words(
     assert "Nothing on the node was changed" in message
     assert "\x1b" not in message
     # Without the flag the scoped rule does hold.
-    assert "signature policy refused the image" in failure(run_playbook(play(stage(v2, digest_of(v2)))))
+    assert "rejected by policy" in failure(run_playbook(play(stage(v2, digest_of(v2)))))
 
 
 def test_who_else_updates_the_node_is_named(make_node: MakeNode, run_playbook: RunPlaybook, v2: str) -> None:
