@@ -85,6 +85,13 @@ class HostUnderTest:
         self.ok("systemctl reboot")
         self.wait_until(lambda: self.node.is_up() and self.node.boot_id != before)
 
+    def stalls(self) -> bool:
+        """Whether a pull stands still for the fault `registry-stalls`."""
+        return any(
+            (entry["fault"], entry["action"]) == ("registry-stalls", "fire")
+            for entry in self.node.journal.read("fault")
+        )
+
     def wait_until(self, condition: Callable[[], bool], seconds: float = 20.0) -> None:
         end = time.monotonic() + seconds
         while not condition():

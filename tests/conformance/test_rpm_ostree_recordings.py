@@ -237,9 +237,8 @@ def while_stalled(command: str, steps: list[Any]) -> list[Any]:
     def begin(host: HostUnderTest) -> None:
         host.node.inject("registry-stalls")
         running.append(host.start(host.world.translate(command)))
-        probe = "rpm-ostree kargs --delete-if-present=probe=1"  # changes nothing when it comes too early
-        host.wait_until(lambda: "transaction in progress" in host.sh(probe).stderr.lower())
-        host.node.journal.read("pull")
+        # Not asked of a tool: its own transaction could come first, and the command would be refused.
+        host.wait_until(host.stalls)
 
     def end(host: HostUnderTest) -> None:
         host.node.clear("registry-stalls")

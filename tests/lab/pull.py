@@ -257,6 +257,7 @@ def _write_to_disk(host: Host, found: Import) -> None:
 
 
 def _stall(host: Host) -> None:
+    host.fire("registry-stalls")
     while host.fault("registry-stalls", fresh=True) is not None:
         time.sleep(STALL_POLL_SECONDS)
 
