@@ -270,7 +270,6 @@ class HostState:
 
     def as_dict(self) -> dict[str, Any]:
         """The public shape, as documented for `image_mode_info`."""
-        kind = self.reboot_kind
         return {
             "tool": self.tool.value if self.tool else None,
             "image_mode": self.image_mode,
@@ -292,9 +291,13 @@ class HostState:
                 "booted": None if self.kargs_booted is None else list(self.kargs_booted),
                 "next": None if self.kargs_next is None else list(self.kargs_next),
             },
-            "reboot_required": self.reboot_required,
-            "reboot_kind": kind.value if kind else None,
+            **self.reboot_facts(),
         }
+
+    def reboot_facts(self) -> dict[str, Any]:
+        """Whether a reboot is required and which, as every module returns it."""
+        kind = self.reboot_kind
+        return {"reboot_required": self.reboot_required, "reboot_kind": kind.value if kind else None}
 
 
 def describe(deployment: Deployment | None) -> str:

@@ -11,9 +11,7 @@ _ERROR_LINE = re.compile(r"^(?:error|Error|ERROR)(?::\s*|\s+)(?P<text>.*)$")
 
 
 _NOT_IMAGE_MODE = re.compile(r"^This system was not booted via libostree", re.MULTILINE)
-_BUSY = re.compile(
-    r"^(?:Transaction in progress: |System transaction in progress$|Reboot initiated, cannot start)", re.MULTILINE
-)
+_BUSY = re.compile(r"\b(?:system )?transaction in progress\b|Reboot initiated, cannot start", re.IGNORECASE)
 
 
 @dataclass(frozen=True)

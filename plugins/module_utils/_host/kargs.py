@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,7 +23,12 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._core.kargs_plan i
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.kargs_wish import KargsWish
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.kernel_arguments import KernelArguments
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.plan import Refusal
-from ansible_collections.imagemode.nodes.plugins.module_utils._core.tool_failure import error_text, explain
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.tool_failure import explain
+from ansible_collections.imagemode.nodes.plugins.module_utils._host.execution import (
+    first_failure,
+    gave_way,
+    stop_signal,
+)
 from ansible_collections.imagemode.nodes.plugins.module_utils._host.failure import HostFailure
 from ansible_collections.imagemode.nodes.plugins.module_utils._host.kargs_view import (
     OWNERS,
@@ -39,9 +43,6 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._host.observe impo
     Observer,
 )
 from ansible_collections.imagemode.nodes.plugins.module_utils._host.runner import Outcome, Runner, Step
-
-_BUSY = re.compile(r"transaction in progress", re.IGNORECASE)
-_PAUSE_SECONDS = 5
 
 # The list is complete or as it was, whatever happens in between; an empty one needs no file.
 _REMEMBER = (
@@ -92,17 +93,14 @@ class Kargs:
                     self._remember(found)
                 return self._result(found, found.state, found.view, found.wanted)
             after, view, failed = self._act(found)
-            if failed is None or not _BUSY.search(error_text(failed.stderr)) or self._met(found, after, view):
+            if failed is None or not gave_way([failed]) or self._met(found, after, view):
                 return self._proven(found, after, view, failed)
             if waited >= self.busy_timeout:
                 raise HostBusy(
                     f"Another program worked on this node for the {self.busy_timeout} s that busy_timeout allows, and no kernel argument "
                     f"was changed: {explain(failed.stderr)}"
                 )
-            self.notify(f"waits: another transaction is running on the node ({self.busy_timeout - waited} s left)")
-            pause = min(_PAUSE_SECONDS, self.busy_timeout - waited)
-            self.sleep(pause)
-            waited += pause
+            waited += self._observer().pause(waited)
 
     def _situation(self) -> _Situation:
         """Read everything and decide. Raises Refusal, ObservationFailed."""
@@ -169,11 +167,7 @@ class Kargs:
     def _act(self, found: _Situation) -> tuple[HostState, KargsView, Outcome | None]:
         """Change, and read again in the same trip: the state after, and the step that failed, if one did."""
         memory = self._memory(found)
-        # Any other signal than INT would orphan the transaction of an rpm-ostree client.
-        steps = [
-            Step(argv, timeout=self.stage_timeout, signal="INT" if argv[0] == "rpm-ostree" else "TERM", gate=True)
-            for argv in found.commands
-        ]
+        steps = [Step(argv, timeout=self.stage_timeout, signal=stop_signal(argv), gate=True) for argv in found.commands]
         steps = [memory, *steps] if memory else steps
         try:
             after, outcomes = self._observer().with_tool(None, steps, [self._question])
@@ -183,8 +177,7 @@ class Kargs:
                 f"{_joined(found.commands)} was run, but what became of it could not be read: {failure}",
                 {"commands": [list(argv) for argv in found.commands]},
             ) from None
-        failed = next((outcome for outcome in outcomes[:-1] if outcome.ran and not outcome.ok), None)
-        return after, view, failed
+        return after, view, first_failure(outcomes[:-1])
 
     def _met(self, found: _Situation, state: HostState, view: KargsView) -> bool:
         following = view.next(state)
@@ -214,7 +207,7 @@ class Kargs:
         raise HostFailure(message, self._result(found, state, view, following, changed=moved))
 
     def _observer(self) -> Observer:
-        return Observer(self.runner, self.busy_timeout, self.notify)
+        return Observer(self.runner, self.busy_timeout, self.notify, self.sleep)
 
     def _result(
         self,

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field, replace
 
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.progress import progress_sentence, tells_progress
 from ansible_collections.imagemode.nodes.plugins.module_utils._host import unit_script
+from ansible_collections.imagemode.nodes.plugins.module_utils._host.execution import stop_signal
 from ansible_collections.imagemode.nodes.plugins.module_utils._host.runner import (
     NodeUnreachable,
     Outcome,
@@ -84,12 +85,12 @@ class Work:
     @property
     def tool(self) -> str:
         """The program, such as `bootc`."""
-        return self.argv[0].rsplit("/", 1)[-1]
+        return self.argv[0]
 
     @property
     def signal(self) -> str:
-        """What ends it well: any other signal than INT orphans the transaction of an rpm-ostree client (recorded, 2026.2)."""
-        return "INT" if self.tool == "rpm-ostree" else "TERM"
+        """What ends it well."""
+        return stop_signal(self.argv)
 
     @property
     def stop_seconds(self) -> int:

@@ -272,7 +272,6 @@ class Reboot:
         usr_proven: bool | None = None,
         facts: BootFacts | None = None,
     ) -> dict[str, Any]:
-        remaining = after.reboot_kind
         result = plan.as_dict()
         if changed is not None:
             result["changed"] = changed
@@ -288,8 +287,7 @@ class Reboot:
             "usr_proven": usr_proven,
             "inhibitors": [lock.as_dict() for lock in facts.inhibitors] if facts else [],
             "seconds": round(seconds, 1),
-            "reboot_required": after.reboot_required,
-            "reboot_kind": remaining.value if remaining else None,
+            **after.reboot_facts(),
         }
 
 

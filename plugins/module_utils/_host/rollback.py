@@ -18,7 +18,11 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollback_pla
     satisfied,
 )
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.tool_failure import explain
-from ansible_collections.imagemode.nodes.plugins.module_utils._host.execution import stop_signal
+from ansible_collections.imagemode.nodes.plugins.module_utils._host.execution import (
+    first_failure,
+    gave_way,
+    steps_of,
+)
 from ansible_collections.imagemode.nodes.plugins.module_utils._host.failure import HostFailure
 from ansible_collections.imagemode.nodes.plugins.module_utils._host.observe import ObservationFailed, Observer
 from ansible_collections.imagemode.nodes.plugins.module_utils._host.runner import Outcome, Runner, Step
@@ -74,12 +78,8 @@ class Rollback:
         unchanged = Step(
             ("sh", "-c", f'[ "$({_ORDER})" = "$1" ]', "same-order", order.stdout.rstrip("\n")), timeout=10, gate=True
         )
-        steps = [unchanged]
-        for command in plan.commands:
-            signal = stop_signal(command.argv)
-            steps.append(Step(command.argv, timeout=self.busy_timeout, signal=signal, gate=True))
         try:
-            return observer.with_any_tool(steps)
+            return observer.with_any_tool([unchanged, *steps_of(plan.commands, self.busy_timeout)])
         except ObservationFailed as failure:
             done = " and ".join(f"`{' '.join(command.argv)}`" for command in plan.commands)
             raise HostFailure(
@@ -92,16 +92,16 @@ class Rollback:
             return False
         if not outcomes[0].ok:
             return True
-        failed = _failed(outcomes)
+        failed = first_failure(outcomes[1:])
         if failed is None:
             # The commands are toggles: another controller's, given in the same moment, undid ours. Not for ever, though:
             # a tool that reports success and does nothing looks the same.
             self._undone += 1
             return self._undone <= _UNDONE_TIMES and not _moved(before, after)
-        return "ransaction in progress" in failed.stderr and not _moved(before, after)
+        return gave_way([failed]) and not _moved(before, after)
 
     def _failure(self, plan: Plan, after: HostState, outcomes: list[Outcome]) -> str:
-        failed = _failed(outcomes)
+        failed = first_failure(outcomes[1:])
         if not outcomes[0].ok:
             said = "The boot order of this node keeps changing: another program rolls it back or stages on it."
         elif failed is None:
@@ -119,7 +119,7 @@ class Rollback:
         return " and ".join(f"`{' '.join(command.argv)}`" for command in plan.commands)
 
     def _result(self, plan: Plan, after: HostState, changed: bool | None = None) -> dict[str, Any]:
-        following, kind = after.next, after.reboot_kind
+        following = after.next
         result = plan.as_dict()
         if changed is not None:
             result["changed"] = changed
@@ -130,13 +130,8 @@ class Rollback:
             "after": after.as_dict(),
             "digest": following.digest if following else None,
             "checksum": following.checksum if following else None,
-            "reboot_required": after.reboot_required,
-            "reboot_kind": kind.value if kind else None,
+            **after.reboot_facts(),
         }
-
-
-def _failed(outcomes: list[Outcome]) -> Outcome | None:
-    return next((outcome for outcome in outcomes[1:] if outcome.ran and not outcome.ok), None)
 
 
 def _moved(before: HostState, after: HostState) -> bool:

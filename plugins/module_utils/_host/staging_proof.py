@@ -165,7 +165,6 @@ class StagingProof:
 def staging_result(plan: Plan, after: HostState, changed: bool | None = None) -> dict[str, Any]:
     """A module's result; `changed` where the plan alone does not tell it."""
     subject = after.staged if after.staged is not None and after.staged.download_only else after.next
-    kind = after.reboot_kind
     result = plan.as_dict()
     if changed is not None:
         result["changed"] = changed
@@ -176,8 +175,7 @@ def staging_result(plan: Plan, after: HostState, changed: bool | None = None) ->
         "before": plan.before.as_dict(),
         "after": after.as_dict(),
         "digest": subject.digest if subject else None,
-        "reboot_required": after.reboot_required,
-        "reboot_kind": kind.value if kind else None,
+        **after.reboot_facts(),
     }
 
 
