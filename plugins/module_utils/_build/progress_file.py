@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ansible_collections.imagemode.nodes.plugins.module_utils._build.sent_bytes import bytes_written_by_children
+from ansible_collections.imagemode.nodes.plugins.module_utils._build.sent_bytes import bytes_sent_by_children
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.build_progress import (
     BuildProgress,
     Phase,
@@ -112,7 +112,7 @@ class ProgressFile:
             return
         progress = self._progress
         if progress.push is not None:
-            progress = replace(progress, push=replace(progress.push, sent_bytes=bytes_written_by_children()))
+            progress = replace(progress, push=replace(progress.push, sent_bytes=bytes_sent_by_children()))
         new = self._path.with_name(f".{self._path.name}.new")
         with contextlib.suppress(FileNotFoundError):
             new.unlink()
