@@ -142,7 +142,7 @@ def test_the_clock_starts_with_each_step() -> None:
     ],
 )
 def test_a_push_is_told_by_its_layers(lines: list[str], counts: dict[str, int], says: str) -> None:
-    push = PushProgress(**counts)
+    push = PushProgress(sent_bytes=counts.get("sent_bytes", 0), total_bytes=counts.get("total_bytes"))
     for line in lines:
         push = push.after(line)
     assert push.sentence == says
