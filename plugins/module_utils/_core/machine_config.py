@@ -6,12 +6,37 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 
+class InvalidConfig(ValueError):
+    """A document cannot be used as it is: which document, which field, and what to do. Never contains what a file contains."""
+
+    def __init__(self, document: str, field: str, message: str) -> None:
+        super().__init__(": ".join(part for part in (document, field, message) if part))
+        self.document = document
+        self.field = field
+        self.message = message
+
+
 @dataclass(frozen=True)
 class Origin:
     """Where something was said: the document (its name or file) and the field, such as `spec.config.storage.files[3]`."""
 
     document: str
     field: str
+
+    def below(self, name: str) -> Origin:
+        """The place of a field of the object at this place."""
+        return Origin(self.document, f"{self.field}.{name}" if self.field else name)
+
+    def at(self, index: int) -> Origin:
+        """The place of an entry of the list at this place."""
+        return Origin(self.document, f"{self.field}[{index}]")
+
+    def error(self, message: str) -> InvalidConfig:
+        """What to raise about this place."""
+        return InvalidConfig(self.document, self.field, message)
+
+    def __str__(self) -> str:
+        return f"{self.document}: {self.field}" if self.field else self.document
 
 
 @dataclass(frozen=True)
@@ -92,6 +117,8 @@ class MergedConfig:
     """All documents of a role in one. `sources` are their names in the order of merging.
 
     `kernel_arguments_absent` comes from Ignition's shouldNotExist. `kernel_type` is `default`, `realtime` or `64k-pages`.
+    `extensions_image` is the image that holds the extensions. `left_out`: the names of the documents that take
+    no part, mostly because they are for other roles.
     """
 
     role: str
@@ -108,3 +135,5 @@ class MergedConfig:
     fips: bool = False
     os_image: str | None = None
     unsupported: tuple[Unsupported, ...] = ()
+    extensions_image: str | None = None
+    left_out: tuple[str, ...] = ()
