@@ -52,7 +52,6 @@ def kernel_step(kernel_type: KernelType, repositories: str = "") -> BuildStep:
         PACKAGE_FUNCTIONS + _SCRIPT,
         [kernel_type.value, kernel_type.prefix, *others],
         depends_on=repositories,
-        tmpfs=("/boot",),  # kernel packages put a copy there, where an image must not have one
     )
 
 

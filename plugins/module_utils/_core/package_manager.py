@@ -12,7 +12,7 @@ from __future__ import annotations
 # Install times in the rpm database are that of the newest package of the base (rpm honours SOURCE_DATE_EPOCH from 4.17 on
 # where it is built so), which keeps two builds of one layer closer together.
 PACKAGE_FUNCTIONS = r"""
-state=/run/imagemode-state
+state=/run/imagemode/state
 manager=
 find_manager() {
   have rpm || fail input "The base image has no rpm, so packages cannot be installed into it. Choose a base with rpm and dnf."
@@ -23,8 +23,8 @@ find_manager() {
 }
 newest_install_time() { rpm -qa --qf '%{INSTALLTIME}\n' | sort -n | tail -n 1; }
 installed() { rpm -qa --qf '%{NAME}-%{EPOCHNUM}:%{VERSION}-%{RELEASE}.%{ARCH}\n' | LC_ALL=C sort; }
-list_left() { # names in the directories that tools use as scratch space
-  for directory in /tmp /var/tmp /var/cache /boot; do
+list_left() { # names in the directories that tools use as scratch space; a kernel package puts a copy into /boot
+  for directory in /tmp /var/tmp /var/cache /var/log /run /boot; do
     for entry in "$directory"/* "$directory"/.[!.]*; do
       [ -e "$entry" ] && echo "$entry"
     done
@@ -90,7 +90,7 @@ describe_var() { # the paths below /var of what was installed just now, as tmpfi
         *) continue ;;
       esac
       case $mode in
-        04????|4????) printf 'd %s %s %s %s -\n' "$path" "0${mode#${mode%????}}" "$user" "$group" ;;
+        04????|4????) printf 'd %s %s %s %s -\n' "$path" "${mode#"${mode%????}"}" "$user" "$group" ;;
       esac
     done | LC_ALL=C sort -u >"$state/var"
   [ -s "$state/var" ] || return 0

@@ -16,9 +16,9 @@ MOUNT_POINT = "/run/imagemode"
 # What a script prints before it ends with status 1: `imagemode: dependency: The package jq is not installed, …`.
 SCRIPT_FAILURE = re.compile(r"^imagemode: (?P<category>[a-z_]+): (?P<message>.+)$", re.MULTILINE)
 
-# A tmpfs over /run takes the mount points away with it, and over /var/log what tools write there; otherwise both would be
-# in the layer. (Seen with buildah 1.28: a bind mount leaves an empty directory, and one below a tmpfs does not.)
-_TMPFS = ("/run", "/var/log")
+# The tmpfs takes the mount points and what a script keeps for itself away with it. It is not mounted over /run, as buildah
+# removes the targets of its mounts when they are empty (seen with 1.28): the image would lose its /run.
+_TMPFS = f"type=tmpfs,target={MOUNT_POINT}"
 
 
 def script_step(
@@ -28,7 +28,6 @@ def script_step(
     arguments: Sequence[str] = (),
     *,
     mounts: Sequence[str] = (),
-    tmpfs: Sequence[str] = (),
     depends_on: str = "",
 ) -> BuildStep:
     """A step that runs a script under the image's own `sh`.
@@ -38,9 +37,7 @@ def script_step(
     what is mounted to decide whether a cached layer still fits.
     """
     script = (PRELUDE + body).encode()
-    options = [f"type=tmpfs,target={target}" for target in (*_TMPFS, *tmpfs)]
-    options.append(f"type=bind,source={name},target={MOUNT_POINT}/{name}")
-    options.extend(mounts)
+    options = [_TMPFS, f"type=bind,source={name},target={MOUNT_POINT}/{name}", *mounts]
     marker = hashlib.sha256(script + b"\0" + depends_on.encode()).hexdigest()[:12]
     words = [f": inputs-{marker} &&", "sh", f"{MOUNT_POINT}/{name}"]
     words.extend(shlex.quote(argument) for argument in arguments)
@@ -65,7 +62,8 @@ set -eu
 umask 022
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 LC_ALL=C
-export PATH LC_ALL
+PYTHONDONTWRITEBYTECODE=1
+export PATH LC_ALL PYTHONDONTWRITEBYTECODE
 fail() { # category, message
   echo "imagemode: $1: $2" >&2
   exit 1
