@@ -30,8 +30,8 @@ class RenderedPath:
     """One path and its owner.
 
     `user` and `group` are numbers or names. `sha256` is 64 hexadecimal digits; None for what is no file, and for a secret, which
-    its checksum could give away. `actions` are what a disruption policy asks for after a change. `origin` is None for a file
-    that is put together from several fields.
+    its checksum could give away; for the same reason the size of a secret is 0. `actions` are what a disruption policy asks
+    for after a change. `origin` is None for a file that is put together from several fields.
     """
 
     path: str
