@@ -28,6 +28,8 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._core.rendered_con
 
 MANIFEST = "machine-config.json"
 IMAGE_TREE = "image"
+HOST_TREE = "host"
+HOST_FILES = "host-files.json"
 
 
 @dataclass(frozen=True)

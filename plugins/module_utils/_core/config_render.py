@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.disruption_policy import PolicyRule
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.file_tree import FileType
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.kargs_d import rust_architecture
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.kernel_arguments import (
@@ -111,6 +112,8 @@ def render(config: MergedConfig, options: RenderOptions) -> Rendering:
         unsupported=config.unsupported,
         var_links=_used_links(config, rules),
         warnings=(*paths.warnings, *_idle_patterns(config, rules)),
+        extensions_image=config.extensions_image,
+        left_out=config.left_out,
     )
     return Rendering(rendered, contents)
 
@@ -174,7 +177,11 @@ def _take_keys(keys: SshKeys, options: RenderOptions, paths: RenderedPaths) -> N
         return
     home = "/root" if keys.user == "root" else f"/home/{keys.user}"
     path = options.rules.place(f"{home}/.ssh/{options.ssh_keys_file.value}")
-    ownership = Ownership(PathOwner.HOST, "SSH keys change without a new image", actions=options.rules.policy.sshkey)
+    ownership = Ownership(
+        PathOwner.HOST,
+        "SSH keys change without a new image",
+        actions=PolicyRule("sshkey", options.rules.policy.sshkey).to_do,
+    )
     content = "".join(f"{key}\n" for key in keys.keys).encode()
     paths.file(path, content, 0o600, ownership, keys.origin, user=keys.user, group=keys.user)
 

@@ -34,6 +34,11 @@ class PolicyRule:
         """Whether a reboot is among the actions, which then is all of them."""
         return REBOOT in self.actions
 
+    @property
+    def to_do(self) -> Actions:
+        """The actions without the one that stands for none."""
+        return () if self.actions == ("None",) else self.actions
+
 
 @dataclass(frozen=True)
 class DisruptionPolicy:

@@ -102,7 +102,7 @@ class OwnerRules:
         secret = secret_reason(candidate.path, candidate.mode, candidate.content) if is_file else None
         pattern = self.pattern_for(candidate)
         rule = self.policy.for_path(candidate.path, self.place) if is_file else None
-        actions = rule.actions if rule is not None else ()
+        actions = rule.to_do if rule is not None else ()
         if secret is not None:
             return self._secret(candidate, top, secret, pattern, actions)
         if pattern is not None:

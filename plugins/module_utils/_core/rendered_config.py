@@ -70,7 +70,7 @@ class RenderedConfig:
 
     `presets` are units of the base for which the build runs `systemctl preset`. `masks` are names of units. `var_links` are the
     links of the base into /var that were taken for granted, from the link to where it leads. `unsupported` was left out,
-    because the user said that it may be.
+    because the user said that it may be. `left_out` are documents for other roles.
     """
 
     role: str
@@ -88,6 +88,8 @@ class RenderedConfig:
     unsupported: tuple[Unsupported, ...] = ()
     var_links: tuple[tuple[str, str], ...] = ()
     warnings: tuple[str, ...] = ()
+    extensions_image: str | None = None
+    left_out: tuple[str, ...] = ()
 
     def owned_by(self, owner: PathOwner) -> tuple[RenderedPath, ...]:
         """The paths of an owner, in order."""

@@ -51,6 +51,8 @@ def manifest_text(config: RenderedConfig) -> str:
         ],
         "var_links": dict(config.var_links),
         "warnings": config.warnings,
+        "extensions_image": config.extensions_image,
+        "left_out": config.left_out,
     }
     return json.dumps(document, indent=1) + "\n"
 
@@ -81,6 +83,8 @@ def parse_manifest(text: str) -> RenderedConfig:
         unsupported=top.take("unsupported", _list_of(_unsupported)),
         var_links=top.take("var_links", _links),
         warnings=top.take("warnings", _texts),
+        extensions_image=top.take("extensions_image", _or_none(_text)),
+        left_out=top.take("left_out", _texts),
     )
     top.end()
     paths = [file.path for file in config.files]

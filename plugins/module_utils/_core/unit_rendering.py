@@ -110,7 +110,7 @@ class _UnitFiles:
         spoken_of = self._rules.pattern_for(candidate) is not None
         if rule is not None and not rule.needs_reboot and not spoken_of and not masks_itself:
             reason = f"the disruption policy for {rule.name} lets it change without a reboot"
-            return Ownership(PathOwner.HOST, reason, actions=rule.actions)
+            return Ownership(PathOwner.HOST, reason, actions=rule.to_do)
         reason = (
             found.reason if spoken_of else "units of an image have their place in /usr, where a host can override them"
         )
