@@ -331,7 +331,7 @@ _CAUSES = (
 
 def _sign_failure(said: str, image: ImageReference, access: RegistryAccess) -> BuildFailure:
     failure = registry_failure(FailureCategory.SIGN, "sign", str(image), said, access.authfile)
-    last = said.strip().splitlines()[-1] if said.strip() else ""
+    last = failure.message.rpartition(" It said: ")[2]
     for texts, advice in _CAUSES:
         if any(text.lower() in last.lower() for text in texts):
             return BuildFailure(
