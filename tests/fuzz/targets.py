@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from fuzz import (
     kargs_targets,
+    machine_config_targets,
     reference_targets,
     runner_targets,
     status_targets,
@@ -45,6 +46,8 @@ TARGETS = (
     Target("kargs-d", kargs_targets.kargs_d),
     Target("staged-record", kargs_targets.staged_record),
     Target("progress", kargs_targets.progress),
+    Target("machine-config", machine_config_targets.machine_config),
+    Target("data-url", machine_config_targets.data_url),
     Target("runner-output", runner_targets.runner_output),
     Target("runner-script", runner_targets.runner_script, examples=60, instrumented=False),
 )

@@ -108,10 +108,10 @@ def _read_hash(resource: Fields) -> str | None:
 
 
 def _verify(data: bytes, wanted: str, place: Origin) -> None:
-    function = wanted.partition("-")[0]
-    found = f"{function}-{hashlib.new(function, data).hexdigest()}"
-    if found != wanted:
+    function, _dash, digest = wanted.partition("-")
+    if hashlib.new(function, data).hexdigest() != digest:
+        # The digest that was found stays unsaid: of a short secret it would tell the secret.
         raise place.error(
-            f"the content ({len(data)} bytes) has {found}, but {wanted} is wanted; "
-            "the hash is that of the content after decoding and unpacking"
+            f"the content ({len(data)} bytes) does not have this {function}; the hash is that of the content after "
+            "decoding and unpacking"
         )

@@ -144,7 +144,8 @@ def _read_machine_config(value: Any, origin: Origin) -> Document:
 
 def _named(origin: Origin, name: str) -> Origin:
     """The place with the name of the object, where the name of the file does not tell it."""
-    return origin if name in origin.document else Origin(f"{origin.document} ({name})", origin.field)
+    told = not origin.field and name in (origin.document, _plain_name(origin.document))
+    return origin if told else Origin(f"{origin.document} ({name})", origin.field)
 
 
 def _texts(metadata: Fields, name: str) -> dict[str, str]:
