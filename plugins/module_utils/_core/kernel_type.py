@@ -90,15 +90,17 @@ for name in $remove; do
     *-modules-*) part=modules-$part ;;
   esac
   case $part in
-    core|modules|rt|64k|kernel) continue ;;
+    core|modules) continue ;;
+    kernel|rt|64k) match=$wanted ;;
+    *) match=$wanted-$part ;;
   esac
-  if [ "$manager" = rpm-ostree ] || exists "$wanted-$part"; then
-    install="$install $wanted-$part"
+  if [ "$manager" = rpm-ostree ] || exists "$match"; then
+    install="$install $match"
   else
-    echo "No repository has $wanted-$part, which the old kernel had in $name; left out."
+    echo "No repository has $match, which takes the place of $name; left out."
   fi
 done
-if [ "$wanted" = kernel-rt ] && [ "$manager" != rpm-ostree ] && exists kernel-rt-kvm; then
+if [ "$wanted" = kernel-rt ] && [ "$manager" != rpm-ostree ] && exists kernel-rt-kvm; then # part of modules-core elsewhere
   install="$install kernel-rt-kvm"
 fi
 
@@ -107,6 +109,7 @@ case $manager in
   dnf)
     { [ -z "$remove" ] || echo "remove $remove"; echo "install $install"; echo run; } >"$state/transaction"
     call --allowerasing shell "$state/transaction" || explain "change the kernel to $wanted_type"
+    is_installed "$wanted-core" || explain "change the kernel to $wanted_type" # the shell of dnf 4 ends with 0 all the same
     ;;
   dnf5)
     # shellcheck disable=SC2086 # lists of names

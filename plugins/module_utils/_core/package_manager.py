@@ -24,9 +24,9 @@ find_manager() {
 newest_install_time() { rpm -qa --qf '%{INSTALLTIME}\n' | sort -n | tail -n 1; }
 installed() { rpm -qa --qf '%{NAME}-%{EPOCHNUM}:%{VERSION}-%{RELEASE}.%{ARCH}\n' | LC_ALL=C sort; }
 list_left() { # names in the directories that tools use as scratch space; a kernel package puts a copy into /boot
-  for directory in /tmp /var/tmp /var/cache /var/log /run /boot; do
-    for entry in "$directory"/* "$directory"/.[!.]*; do
-      [ -e "$entry" ] && echo "$entry"
+  for scratch in /tmp /var/tmp /var/cache /var/log /run /boot; do
+    for found in "$scratch"/* "$scratch"/.[!.]*; do
+      [ -e "$found" ] && echo "$found"
     done
   done
   return 0
@@ -104,8 +104,8 @@ finish() {
   describe_var
   list_left >"$state/left-after"
   LC_ALL=C sort "$state/left-before" -o "$state/left-before"
-  LC_ALL=C sort "$state/left-after" | LC_ALL=C comm -13 "$state/left-before" - | while read -r entry; do
-    rm -rf -- "$entry"
+  LC_ALL=C sort "$state/left-after" | LC_ALL=C comm -13 "$state/left-before" - | while read -r found; do
+    rm -rf -- "$found"
   done
   rm -rf /var/cache/dnf/* /var/cache/libdnf5/* /var/cache/yum/* /var/lib/dnf/repos /var/cache/ldconfig/*
   if [ "$manager" = rpm-ostree ]; then

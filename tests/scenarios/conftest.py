@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Fixtures of scenarios that install packages: a base image with a real dnf, and repositories for it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+from lab import dnf_base
+from lab.registry import Registry
+
+
+@pytest.fixture(scope="session")
+def dnf_base_layout() -> Path:
+    """The base image with dnf as an OCI layout: ``oci:LAYOUT:base`` for skopeo. Skips where it cannot be made."""
+    obstacle = dnf_base.obstacle()
+    if obstacle is not None:
+        pytest.skip(obstacle)
+    return dnf_base.base_layout()
+
+
+@pytest.fixture(scope="session")
+def rpm_repositories(dnf_base_layout: Path) -> Path:
+    """A directory with the repositories ``main`` and ``signed``, and directories of a component's RPMs."""
+    assert dnf_base_layout.is_dir()
+    return dnf_base.repositories()
+
+
+@pytest.fixture(scope="session")
+def dnf_base_image(dnf_base_layout: Path, registry: Registry) -> str:
+    """The base image with dnf in the lab's registry, as ``address/dnf-base@sha256:…``; its tag is ``base``."""
+    name = f"{registry.address}/dnf-base"
+    source = f"oci:{dnf_base_layout}:base"
+    argv = ["skopeo", "copy", "--quiet", "--dest-tls-verify=false", source, f"docker://{name}:base"]
+    subprocess.run(argv, check=True, capture_output=True, stdin=subprocess.DEVNULL)
+    return f"{name}@{json.loads((dnf_base_layout / 'index.json').read_text())['manifests'][0]['digest']}"
