@@ -345,6 +345,15 @@ def test_a_remote_file_that_a_later_document_replaces_is_no_trouble() -> None:
     assert (back.files, [entry.origin.document for entry in back.unsupported]) == ((), ["b.yaml (1)"])
 
 
+def test_what_any_document_appends_is_listed_and_the_content_stays() -> None:
+    def appends(name: str) -> dict[str, Any]:
+        return of(name, storage={"files": [{"path": "/etc/a", "append": [{"source": "data:,x"}]}]})
+
+    found = merged(appends("1"), writes("2", b"whole"), appends("3"))
+    assert contents(found) == {"/etc/a": b"whole"}
+    assert [entry.origin.document for entry in found.unsupported] == ["a.yaml (1)", "c.yaml (3)"]
+
+
 @pytest.mark.parametrize(
     ("first", "second", "kept"),
     [
