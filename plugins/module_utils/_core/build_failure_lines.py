@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A failed build in a few lines, for a terminal and for a mail, from the failure as data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+_SHOWN = 5
+
+
+def failure_lines(failure: Mapping[str, Any]) -> list[str]:
+    """What failed and where, what was said, where the rest is, and what to do.
+
+    `failure` is that of a result of layered_image_build, with `host`, `image` and `platform` beside it if known. Whatever
+    is missing is left out.
+    """
+    host = str(failure.get("host") or "the build host")
+    platform = f" for {failure['platform']}" if failure.get("platform") else ""
+    image = str(failure.get("image") or "The image")
+    lines = [f"{image} was not built{platform} on {host}: {failure.get('category') or 'other'}{_place(failure)}"]
+    message = str(failure.get("message") or "Nothing is known about it.")
+    lines.append(message)
+    said = [str(line) for line in failure.get("excerpt") or () if str(line).strip() and str(line) not in message]
+    lines.extend(f"    {line}" for line in said[-_SHOWN:])
+    if failure.get("log"):
+        lines.append(f"The whole output is on {host} in {failure['log']}")
+    lines.append(
+        "Running the same command again can help, without any change."
+        if failure.get("retryable")
+        else "Correct it and run the same command again: steps that are done are not repeated."
+    )
+    return lines
+
+
+def _place(failure: Mapping[str, Any]) -> str:
+    return f", at line {failure['line']} of the Containerfile" if failure.get("line") else ""
