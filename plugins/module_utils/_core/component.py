@@ -74,12 +74,15 @@ class ComponentOption:
 
 @dataclass(frozen=True)
 class Component:
-    """A component pinned. `digest` is what its reference stands for; `manifest` is that of the platform, often the same."""
+    """A component pinned. `digest` is what its reference stands for.
+
+    `platforms` has platform and manifest digest of each image of an index, and is empty for a single image.
+    """
 
     option: ComponentOption
     digest: str
-    manifest: str
     version: str
+    platforms: tuple[tuple[str, str], ...] = ()
 
     @property
     def name(self) -> str:
@@ -96,10 +99,15 @@ class Component:
         """Its image by digest."""
         return self.option.image.with_digest(self.digest)
 
-    @property
-    def pinned_manifest(self) -> ImageReference:
-        """The image of the platform that is built for, by digest."""
-        return self.option.image.with_digest(self.manifest)
+    def pinned_for(self, platform: str) -> ImageReference:
+        """The one image for a platform by digest; of several variants the first. Raises BuildError of category input."""
+        if not self.platforms:
+            return self.pinned
+        for name, digest in self.platforms:
+            if name == platform or name.startswith(f"{platform}/"):
+                return self.option.image.with_digest(digest)
+        names = ", ".join(name for name, _digest in self.platforms)
+        raise component_error(self.name, f"{self.option.image} has no image for {platform}, only for {names}.")
 
 
 def component_error(name: str, message: str, category: FailureCategory = FailureCategory.INPUT) -> BuildError:

@@ -27,7 +27,7 @@ DIGEST = "sha256:" + "a" * 64
 
 def component(**option: Any) -> Component:
     (parsed,) = parse_components([{"name": "kubelet", "image": IMAGE, **option}])
-    return Component(parsed, DIGEST, "sha256:" + "b" * 64, "1.34.2")
+    return Component(parsed, DIGEST, "1.34.2")
 
 
 @pytest.mark.parametrize(
@@ -123,5 +123,14 @@ def test_what_changes_the_image_changes_the_key(other: Component) -> None:
     assert before != after
 
 
-def test_a_manifest_of_the_same_index_does_not_change_the_key() -> None:
-    assert component_inputs([component()]) == component_inputs([replace(component(), manifest=DIGEST)])
+def test_each_platform_has_a_manifest_of_its_own() -> None:
+    arm, intel = ("sha256:" + digit * 64 for digit in "bc")
+    multi = replace(component(), platforms=(("linux/amd64", intel), ("linux/arm64/v8", arm)))
+    assert multi.pinned_for("linux/arm64").digest == arm
+    assert multi.pinned_for("linux/amd64").digest == intel
+    assert component().pinned_for("linux/arm64").digest == DIGEST
+    with pytest.raises(
+        BuildError, match=r"Component kubelet: .* has no image for linux/arm, only for linux/amd64, linux/arm64/v8"
+    ):
+        multi.pinned_for("linux/arm")
+    assert component_inputs([multi]) == component_inputs([component()])
