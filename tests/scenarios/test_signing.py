@@ -19,13 +19,11 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._build.resolved_im
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.signing import Signer
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.build_failure import BuildError, FailureCategory
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.image_reference import ImageReference
-from lab.images import build_base
 from lab.registry import Registry
 from lab.signing import GpgKey
+from registry_images import MANIFEST_TYPE, image, index
 
 ROOT = Path(__file__).resolve().parents[2]
-INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
-MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
 ACCESS = RegistryAccess(None, False)
 
 
@@ -51,29 +49,13 @@ class Image:
         self.name = name
         self.reference = ImageReference.parse(f"{registry.address}/{name}:1")
         self.key_tag = self.reference.with_tag("1-0123456789ab")
-        if architectures:
-            self._index(architectures)
+        tag = self.key_tag.tag or ""
+        digests = [image(registry, name, each, architecture=each) for each in architectures]
+        if digests:
+            index(registry, name, tag, digests)
         else:
-            build_base(registry.address, name, self.key_tag.tag or "")
+            image(registry, name, tag)
         self.resolved = BuildRegistry(ACCESS).resolve(self.key_tag)
-
-    def _index(self, architectures: tuple[str, ...]) -> None:
-        manifests = []
-        for architecture in architectures:
-            digest = build_base(self.registry.address, self.name, architecture, architecture=architecture)[-71:]
-            with self.registry.request("GET", f"/v2/{self.name}/manifests/{digest}") as answer:
-                size = len(answer.read())
-            manifests.append(
-                {
-                    "mediaType": MANIFEST_TYPE,
-                    "digest": digest,
-                    "size": size,
-                    "platform": {"os": "linux", "architecture": architecture},
-                }
-            )
-        body = json.dumps({"schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": manifests}).encode()
-        path = f"/v2/{self.name}/manifests/{self.key_tag.tag}"
-        self.registry.request("PUT", path, body, INDEX_TYPE).close()
 
     def sign(self, **options: Any) -> list[list[str]]:
         signer = Signer.of(options, ACCESS)
@@ -142,83 +124,83 @@ class TestSigstore:
         self, registry: Registry, tmp_path: Path, sigstore_skopeo: str
     ) -> None:
         key, other = Key(sigstore_skopeo, tmp_path, passphrase="correct horse"), Key(sigstore_skopeo, tmp_path, "other")
-        image = Image(registry, "signing/one")
-        image.tag()
-        accepted, said = pull(tmp_path, image.reference, key.requirement(), ATTACHED)
+        signed = Image(registry, "signing/one")
+        signed.tag()
+        accepted, said = pull(tmp_path, signed.reference, key.requirement(), ATTACHED)
         assert (accepted, "no signature exists" in said) == (False, True), said
-        assert not image.is_signed(**key.options())
-        (command,) = image.sign(**key.options())
+        assert not signed.is_signed(**key.options())
+        (command,) = signed.sign(**key.options())
         assert "correct horse" not in " ".join(command)
-        assert image.is_signed(**key.options())
-        assert image.sign(**key.options()) == []
-        assert image.attachments(image.resolved.digest) == 1
-        assert pull(tmp_path, image.reference, key.requirement(), ATTACHED)[0]
-        assert pull(tmp_path, image.reference.with_digest(image.resolved.digest), key.requirement(), ATTACHED)[0]
-        accepted, said = pull(tmp_path, image.reference, other.requirement(), ATTACHED)
+        assert signed.is_signed(**key.options())
+        assert signed.sign(**key.options()) == []
+        assert signed.attachments(signed.resolved.digest) == 1
+        assert pull(tmp_path, signed.reference, key.requirement(), ATTACHED)[0]
+        assert pull(tmp_path, signed.reference.with_digest(signed.resolved.digest), key.requirement(), ATTACHED)[0]
+        accepted, said = pull(tmp_path, signed.reference, other.requirement(), ATTACHED)
         assert (accepted, "invalid signature" in said) == (False, True), said
 
     def test_the_tag_is_moved_only_afterwards_and_the_digest_stays(
         self, registry: Registry, tmp_path: Path, sigstore_skopeo: str
     ) -> None:
-        image = Image(registry, "signing/order")
-        image.sign(**Key(sigstore_skopeo, tmp_path).options())
+        signed = Image(registry, "signing/order")
+        signed.sign(**Key(sigstore_skopeo, tmp_path).options())
         assert registry.digest("signing/order", "1") is None
-        assert registry.digest("signing/order", image.key_tag.tag or "") == image.resolved.digest
+        assert registry.digest("signing/order", signed.key_tag.tag or "") == signed.resolved.digest
 
     def test_an_index_and_each_of_its_manifests(self, registry: Registry, tmp_path: Path, sigstore_skopeo: str) -> None:
         key = Key(sigstore_skopeo, tmp_path)
-        image = Image(registry, "signing/index", "amd64", "arm64")
-        image.sign(**key.options())
-        image.tag()
-        assert len(image.resolved.manifests) == 2
-        for digest in (image.resolved.digest, *image.resolved.manifests):
-            assert image.attachments(digest) == 1
-            assert pull(tmp_path, image.reference.with_digest(digest), key.requirement(), ATTACHED)[0]
-        assert image.sign(**key.options()) == []
+        signed = Image(registry, "signing/index", "amd64", "arm64")
+        signed.sign(**key.options())
+        signed.tag()
+        assert len(signed.resolved.manifests) == 2
+        for digest in (signed.resolved.digest, *signed.resolved.manifests):
+            assert signed.attachments(digest) == 1
+            assert pull(tmp_path, signed.reference.with_digest(digest), key.requirement(), ATTACHED)[0]
+        assert signed.sign(**key.options()) == []
         registry.delete(
-            "signing/index", registry.digest("signing/index", _attachment(image.resolved.manifests[1])) or ""
+            "signing/index", registry.digest("signing/index", _attachment(signed.resolved.manifests[1])) or ""
         )
-        assert not image.is_signed(**key.options())
-        assert len(image.sign(**key.options())) == 1
+        assert not signed.is_signed(**key.options())
+        assert len(signed.sign(**key.options())) == 1
 
     def test_after_a_change_of_keys_it_is_signed_again_and_the_old_signature_stays(
         self, registry: Registry, tmp_path: Path, sigstore_skopeo: str
     ) -> None:
         old, new = Key(sigstore_skopeo, tmp_path, "old"), Key(sigstore_skopeo, tmp_path, "new")
-        image = Image(registry, "signing/rotated")
-        image.sign(**old.options())
-        image.tag()
-        assert not image.is_signed(**new.options())
-        image.sign(**new.options())
-        assert image.attachments(image.resolved.digest) == 2
+        signed = Image(registry, "signing/rotated")
+        signed.sign(**old.options())
+        signed.tag()
+        assert not signed.is_signed(**new.options())
+        signed.sign(**new.options())
+        assert signed.attachments(signed.resolved.digest) == 2
         for key in (old, new):
-            assert image.is_signed(**key.options())
-            assert pull(tmp_path, image.reference, key.requirement(), ATTACHED)[0]
+            assert signed.is_signed(**key.options())
+            assert pull(tmp_path, signed.reference, key.requirement(), ATTACHED)[0]
         new.public.rename(tmp_path / "elsewhere")
-        assert image.sign(**new.options(public_key=str(tmp_path / "elsewhere"))) == []
+        assert signed.sign(**new.options(public_key=str(tmp_path / "elsewhere"))) == []
 
     def test_without_a_public_key_any_signature_of_the_image_counts(
         self, registry: Registry, tmp_path: Path, sigstore_skopeo: str
     ) -> None:
         key, other = Key(sigstore_skopeo, tmp_path), Key(sigstore_skopeo, tmp_path, "other")
-        image = Image(registry, "signing/unknown")
+        signed = Image(registry, "signing/unknown")
         other.public.unlink()
-        assert not image.is_signed(**other.options())
-        image.sign(**key.options())
-        assert image.is_signed(**other.options())
+        assert not signed.is_signed(**other.options())
+        signed.sign(**key.options())
+        assert signed.is_signed(**other.options())
 
     def test_a_signature_about_another_tag_is_not_enough(
         self, registry: Registry, tmp_path: Path, sigstore_skopeo: str
     ) -> None:
         key = Key(sigstore_skopeo, tmp_path)
-        image = Image(registry, "signing/renamed")
-        image.sign(**key.options())
-        image.reference = image.reference.with_tag("2")
-        image.tag()
-        assert not pull(tmp_path, image.reference, key.requirement(), ATTACHED)[0]
-        assert not image.is_signed(**key.options())
-        image.sign(**key.options())
-        assert pull(tmp_path, image.reference, key.requirement(), ATTACHED)[0]
+        signed = Image(registry, "signing/renamed")
+        signed.sign(**key.options())
+        signed.reference = signed.reference.with_tag("2")
+        signed.tag()
+        assert not pull(tmp_path, signed.reference, key.requirement(), ATTACHED)[0]
+        assert not signed.is_signed(**key.options())
+        signed.sign(**key.options())
+        assert pull(tmp_path, signed.reference, key.requirement(), ATTACHED)[0]
 
     @pytest.mark.parametrize(
         ("passphrase_file", "advice"),
@@ -229,18 +211,18 @@ class TestSigstore:
     ) -> None:
         key = Key(sigstore_skopeo, tmp_path, passphrase="correct horse")
         (tmp_path / "wrong").write_text("battery staple\n")
-        image = Image(registry, "signing/passphrase")
+        signed = Image(registry, "signing/passphrase")
         with pytest.raises(BuildError, match=advice) as caught:
-            image.sign(**key.options(passphrase_file=str(tmp_path / passphrase_file) if passphrase_file else None))
+            signed.sign(**key.options(passphrase_file=str(tmp_path / passphrase_file) if passphrase_file else None))
         assert caught.value.failure.category is FailureCategory.SIGN
         assert "battery" not in str(caught.value.failure)
-        assert image.attachments(image.resolved.digest) == 0
+        assert signed.attachments(signed.resolved.digest) == 0
 
     def test_a_key_that_is_none(self, registry: Registry, tmp_path: Path, sigstore_skopeo: str) -> None:
         key = Key(sigstore_skopeo, tmp_path)
-        image = Image(registry, "signing/nokey")
+        signed = Image(registry, "signing/nokey")
         with pytest.raises(BuildError, match="not a private key as"):
-            image.sign(sigstore_key=str(key.public), public_key=str(key.public))
+            signed.sign(sigstore_key=str(key.public), public_key=str(key.public))
 
     def test_the_public_key_of_another_pair_is_noticed(
         self, registry: Registry, tmp_path: Path, sigstore_skopeo: str
@@ -253,14 +235,14 @@ class TestSigstore:
         self, registry: Registry, tmp_path: Path, sigstore_skopeo: str, gpg_key: GpgKey
     ) -> None:
         key, staging = Key(sigstore_skopeo, tmp_path), tmp_path / "staging"
-        image = Image(registry, "signing/both")
+        signed = Image(registry, "signing/both")
         options = key.options(gpg=gpg_key.fingerprint, gnupghome=str(gpg_key.home), lookaside_staging=staging.as_uri())
-        assert len(image.sign(**options)) == 2
-        image.tag()
-        assert image.sign(**options) == []
-        assert image.attachments(image.resolved.digest) == 1
-        assert pull(tmp_path, image.reference, key.requirement(), ATTACHED)[0]
-        assert pull(tmp_path, image.reference, _gpg_requirement(gpg_key), {"lookaside": staging.as_uri()})[0]
+        assert len(signed.sign(**options)) == 2
+        signed.tag()
+        assert signed.sign(**options) == []
+        assert signed.attachments(signed.resolved.digest) == 1
+        assert pull(tmp_path, signed.reference, key.requirement(), ATTACHED)[0]
+        assert pull(tmp_path, signed.reference, _gpg_requirement(gpg_key), {"lookaside": staging.as_uri()})[0]
 
 
 def _attachment(digest: str) -> str:
@@ -289,29 +271,29 @@ class TestGpg:
     def test_an_index_is_signed_once_and_a_strict_node_takes_it(
         self, registry: Registry, tmp_path: Path, gpg_key: GpgKey
     ) -> None:
-        image, staging = Image(registry, "signing/gpg", "amd64", "arm64"), tmp_path / "staging"
+        signed, staging = Image(registry, "signing/gpg", "amd64", "arm64"), tmp_path / "staging"
         settings = {"lookaside": staging.as_uri()}
-        image.tag()
-        assert not pull(tmp_path, image.reference, _gpg_requirement(gpg_key), settings)[0]
-        assert len(image.sign(**self.options(gpg_key, staging))) == 1
-        assert pull(tmp_path, image.reference, _gpg_requirement(gpg_key), settings)[0]
-        assert image.sign(**self.options(gpg_key, staging)) == []
+        signed.tag()
+        assert not pull(tmp_path, signed.reference, _gpg_requirement(gpg_key), settings)[0]
+        assert len(signed.sign(**self.options(gpg_key, staging))) == 1
+        assert pull(tmp_path, signed.reference, _gpg_requirement(gpg_key), settings)[0]
+        assert signed.sign(**self.options(gpg_key, staging)) == []
         files = sorted(str(path.relative_to(staging)) for path in staging.rglob("signature-*"))
-        digests = (image.resolved.digest, *image.resolved.manifests)
+        digests = (signed.resolved.digest, *signed.resolved.manifests)
         assert files == sorted(f"signing/gpg@{digest.replace(':', '=')}/signature-1" for digest in digests)
 
     def test_another_key_signs_beside_it(self, registry: Registry, tmp_path: Path, gpg_key: GpgKey) -> None:
-        image, staging = Image(registry, "signing/gpg2"), tmp_path / "staging"
+        signed, staging = Image(registry, "signing/gpg2"), tmp_path / "staging"
         other = GpgKey.create(tmp_path / "other", "other@example.com")
         try:
-            image.sign(**self.options(gpg_key, staging))
-            image.tag()
-            assert not image.is_signed(**self.options(other, staging))
-            image.sign(**self.options(other, staging))
+            signed.sign(**self.options(gpg_key, staging))
+            signed.tag()
+            assert not signed.is_signed(**self.options(other, staging))
+            signed.sign(**self.options(other, staging))
             for key in (gpg_key, other):
-                assert image.is_signed(**self.options(key, staging))
+                assert signed.is_signed(**self.options(key, staging))
                 settings = {"lookaside": staging.as_uri()}
-                assert pull(tmp_path, image.reference, _gpg_requirement(key), settings)[0]
+                assert pull(tmp_path, signed.reference, _gpg_requirement(key), settings)[0]
         finally:
             other.end()
 
@@ -340,13 +322,13 @@ class TestGpg:
         subprocess.run(end, check=True)  # the agent remembers what made the key
         (tmp_path / "right").write_text("correct horse\n")
         (tmp_path / "wrong").write_text("battery staple\n")
-        image = Image(registry, "signing/gpgpass")
+        signed = Image(registry, "signing/gpgpass")
         options = {"gpg": fingerprint, "gnupghome": str(home), "lookaside_staging": str(tmp_path / "staging")}
         try:
             for wrong in ({}, {"gpg_passphrase_file": str(tmp_path / "wrong")}):
                 with pytest.raises(BuildError, match="does not open the GPG key"):
-                    image.sign(**options, **wrong)
-            (command,) = image.sign(**options, gpg_passphrase_file=str(tmp_path / "right"))
+                    signed.sign(**options, **wrong)
+            (command,) = signed.sign(**options, gpg_passphrase_file=str(tmp_path / "right"))
             assert "correct horse" not in " ".join(command)
         finally:
             subprocess.run(end, check=True)
@@ -354,7 +336,7 @@ class TestGpg:
 
 def test_a_skopeo_without_sigstore_says_so_and_the_tag_stays(registry: Registry, tmp_path: Path) -> None:
     """Debian 12's has the options and refuses in the end; older ones do not have them."""
-    image = Image(registry, "signing/old")
+    signed = Image(registry, "signing/old")
     stand_in = tmp_path / "skopeo"
     (tmp_path / "key").write_text("none is read\n")
     for said in (
@@ -368,7 +350,7 @@ def test_a_skopeo_without_sigstore_says_so_and_the_tag_stays(registry: Registry,
         signer = Signer.of({"sigstore_key": str(tmp_path / "key")}, ACCESS)
         assert signer is not None
         with pytest.raises(BuildError, match=f"was built without them.*It said: {said}") as caught:
-            Signer(signer.methods, ACCESS, str(stand_in)).sign(image.reference, image.key_tag, image.resolved)
+            Signer(signer.methods, ACCESS, str(stand_in)).sign(signed.reference, signed.key_tag, signed.resolved)
         assert caught.value.failure.category is FailureCategory.SIGN
         assert registry.digest("signing/old", "1") is None
 
