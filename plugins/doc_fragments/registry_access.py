@@ -21,6 +21,10 @@ options:
       - V(true) insists on HTTPS with a certificate that is trusted, V(false) also accepts any certificate and plain HTTP.
       - If not set, C(registries.conf) of the host that runs the module decides, which insists on HTTPS unless it says otherwise.
     type: bool
+  ca_file:
+    description:
+      - Bundle of CA certificates to trust in registries beside those of the host that runs the module, a file on that host.
+    type: path
 requirements:
   - Python 3.9 or newer and C(skopeo) on the host that runs the module, which should be the controller or a build host, not a node.
 """

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.imagemode.nodes.plugins.module_utils._build.module_run import Outcome, layered_build
+from ansible_collections.imagemode.nodes.plugins.module_utils._build.layered_build import layered_build
+from ansible_collections.imagemode.nodes.plugins.module_utils._build.module_outcome import Outcome
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.options import BUILD_SPEC
 from lab.images import build_base
 from lab.registry import Registry
@@ -353,7 +354,7 @@ def test_two_builds_at_once_build_once(builder: Builder) -> None:
     builder.containerfile.write_text(CONTAINERFILE + "RUN sleep 1\n")
     program = (
         "import json, sys\n"
-        "from ansible_collections.imagemode.nodes.plugins.module_utils._build.module_run import layered_build\n"
+        "from ansible_collections.imagemode.nodes.plugins.module_utils._build.layered_build import layered_build\n"
         "print(json.dumps(layered_build(json.loads(sys.argv[1]), False).result))\n"
     )
     argv = [sys.executable, "-c", program, json.dumps(builder.params())]
@@ -387,13 +388,19 @@ def test_the_base_of_the_final_stage_is_replaced_and_pinned(builder: Builder, ba
     address = builder.registry.address
     other = build_base(address, "build/tools", "1", extra_files={"/usr/lib/tool": "tool"})
     builder.containerfile.write_text(
-        f"ARG T=1\nFROM {address}/build/tools:$T AS tools\n"
-        "FROM nowhere.example.com/does/not:exist\nCOPY --from=tools /usr/lib/tool /usr/lib/tool\n"
+        f"ARG T=1\nFROM {address}/build/tools:$T AS tools\nFROM base\nCOPY --from=tools /usr/lib/tool /usr/lib/tool\n"
     )
     result = builder.build()
     names = {found["name"]: found["hash"] for found in result["inputs"]}
     assert names["base"] == base_image.rpartition("@")[2]
     assert names[f"image {address}/build/tools:1"] == other.rpartition("@")[2]
+
+
+def test_a_final_stage_on_another_image_than_the_base_is_refused_with_its_line(builder: Builder) -> None:
+    builder.containerfile.write_text("# ours\nFROM nowhere.example.com/does/not:exist\nRUN true\n")
+    failure = builder.outcome().result["failure"]
+    assert (failure["category"], failure["line"]) == ("input", 2)
+    assert "is built FROM nowhere.example.com/does/not:exist, but the option base is" in failure["message"]
 
 
 @pytest.mark.skipif(

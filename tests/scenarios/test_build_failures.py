@@ -19,7 +19,8 @@ from typing import Any
 
 import pytest
 from ansible_collections.imagemode.nodes.plugins.module_utils._build import registry as registry_module
-from ansible_collections.imagemode.nodes.plugins.module_utils._build.module_run import Outcome, layered_build
+from ansible_collections.imagemode.nodes.plugins.module_utils._build.layered_build import layered_build
+from ansible_collections.imagemode.nodes.plugins.module_utils._build.module_outcome import Outcome
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.options import BUILD_SPEC
 from lab.images import build_base
 from lab.registry import Registry
@@ -29,7 +30,7 @@ SKOPEO = shutil.which("skopeo") or "skopeo"
 PASSWORD = "correct-horse-battery"
 PROGRAM = (
     "import json, sys\n"
-    "from ansible_collections.imagemode.nodes.plugins.module_utils._build.module_run import layered_build\n"
+    "from ansible_collections.imagemode.nodes.plugins.module_utils._build.layered_build import layered_build\n"
     "print(json.dumps(layered_build(json.loads(sys.argv[1]), False).result), flush=True)\n"
 )
 

@@ -6,8 +6,9 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,10 +34,13 @@ class BuildFiles:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         return cls(directory)
 
-    @property
-    def containerfile(self) -> Path:
-        """The Containerfile with every image pinned."""
-        return self.directory / "Containerfile"
+    def containerfile(self, phase: str) -> Path:
+        """What the engine reads in a phase: every image is pinned in it."""
+        return self.directory / f"Containerfile.{phase}"
+
+    def phase_context(self, phase: str) -> Path:
+        """The build context of a phase that the collection wrote."""
+        return self.directory / f"context-{phase}"
 
     @property
     def empty_context(self) -> Path:
@@ -58,9 +62,22 @@ class BuildFiles:
         """The list of images in local storage."""
         return self.directory / "layers.json"
 
-    def prepare(self, containerfile: str) -> None:
-        """Write what the engine reads. Raises OSError."""
-        self.containerfile.write_text(containerfile, encoding="utf-8")
+    def write_phase(self, phase: str, containerfile: str, files: Mapping[str, bytes] | None) -> None:
+        """Write what the engine reads; `files` make a context of their own. Raises OSError."""
+        self.containerfile(phase).write_text(containerfile, encoding="utf-8")
+        if files is None:
+            return
+        context = self.phase_context(phase)
+        shutil.rmtree(context, ignore_errors=True)
+        context.mkdir()
+        for name, content in files.items():
+            (context / name).write_bytes(content)
+            (context / name).chmod(
+                0o644
+            )  # whatever the umask says: it is read within the build, and may become part of a layer
+
+    def prepare(self) -> None:
+        """Write what every build needs. Raises OSError."""
         self.empty_context.mkdir(exist_ok=True)
         self.no_ignore_file.write_text("")
         with contextlib.suppress(FileNotFoundError):

@@ -62,7 +62,11 @@ def install_command(packages: Sequence[str], os_release: Path = Path("/etc/os-re
 
 @dataclass(frozen=True)
 class BuildCall:
-    """What an engine is asked to build. `ignore_file` may be empty; `timestamp` is in seconds since 1970."""
+    """What an engine is asked to build. `ignore_file` may be empty; `timestamp` is in seconds since 1970.
+
+    `platform` is None for the host's own. `secrets` are pairs of a name and a file, `volumes` of a directory and where
+    steps see it, read-only.
+    """
 
     containerfile: Path
     context: Path
@@ -73,6 +77,9 @@ class BuildCall:
     isolation: str | None
     use_cache: bool
     registry_options: tuple[str, ...]
+    platform: str | None = None
+    secrets: tuple[tuple[str, Path], ...] = ()
+    volumes: tuple[tuple[Path, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -111,7 +118,11 @@ class Engine:
             argv.append("--no-cache")
         if call.isolation:
             argv.append(f"--isolation={call.isolation}")
+        if call.platform:
+            argv.append(f"--platform={call.platform}")
         argv.extend(call.registry_options)
+        argv.extend(f"--secret=id={name},src={path}" for name, path in call.secrets)
+        argv.extend(f"--volume={source}:{target}:ro,Z" for source, target in call.volumes)
         argv.extend(f"--build-arg={name}={value}" for name, value in sorted(call.build_args.items()))
         argv.extend(f"--tag={tag}" for tag in call.tags)
         return [*argv, f"--ignorefile={call.ignore_file}", f"--file={call.containerfile}", str(call.context)]
@@ -120,6 +131,20 @@ class Engine:
         """The command that pushes. Its debug output is the only one that says which layers were already there."""
         options = [*registry_options, f"--digestfile={digest_file}"]
         return [self.path, "--log-level=debug", "push", *options, local, f"docker://{target}"]
+
+    def index_argvs(self, index: str, images: Sequence[str]) -> list[list[str]]:
+        """The commands that make an index of local images under a local name."""
+        adding = [[self.path, "manifest", "add", index, f"containers-storage:{image}"] for image in images]
+        return [[self.path, "manifest", "create", index], *adding]
+
+    def push_index_argv(self, index: str, target: str, digest_file: Path, registry_options: Sequence[str]) -> list[str]:
+        """The command that pushes an index with all its images."""
+        options = ["--all", *registry_options, f"--digestfile={digest_file}"]
+        return [self.path, "--log-level=debug", "manifest", "push", *options, index, f"docker://{target}"]
+
+    def remove_index_argv(self, index: str) -> list[str]:
+        """The command that removes a local index."""
+        return [self.path, "manifest", "rm", index]
 
     def remove_argv(self, image: str) -> list[str]:
         """The command that removes a local image, or one of its names."""

@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.engine import require_tool
@@ -33,10 +36,27 @@ RETRY_DELAYS = (1.0, 3.0)  # seconds before the second and the third attempt; no
 
 @dataclass(frozen=True)
 class RegistryAccess:
-    """How to reach registries. `validate_certs` None leaves it to the host's registries.conf."""
+    """How to reach registries. `validate_certs` None leaves it to the host's registries.conf.
+
+    `ca_file` is a bundle to trust beside the host's own; the tools find it in `cert_dir`, which `with_ca` makes.
+    """
 
     authfile: str | None = None
     validate_certs: bool | None = None
+    ca_file: str | None = None
+    cert_dir: str | None = None
+
+    def with_ca(self, directory: Path) -> RegistryAccess:
+        """The same with a directory for the CA bundle below `directory`, if there is a bundle. Raises OSError."""
+        if self.ca_file is None:
+            return self
+        content = Path(self.ca_file).read_bytes()
+        place = directory / f"ca-{hashlib.sha256(content).hexdigest()[:12]}"
+        place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        new = place / f".{os.getpid()}.new"
+        new.write_bytes(content)
+        new.replace(place / "ca.crt")
+        return replace(self, cert_dir=str(place))
 
     def options(self, prefix: str = "") -> list[str]:
         """The options of a container tool; `prefix` is `src-` or `dest-` where it knows two registries."""
@@ -45,6 +65,8 @@ class RegistryAccess:
             found.append(f"--{prefix}authfile={self.authfile}")
         if self.validate_certs is not None:
             found.append(f"--{prefix}tls-verify={str(self.validate_certs).lower()}")
+        if self.cert_dir is not None:
+            found.append(f"--{prefix}cert-dir={self.cert_dir}")
         return found
 
 

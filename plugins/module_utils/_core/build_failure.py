@@ -10,6 +10,7 @@ from enum import Enum
 from typing import Any
 
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.containerfile import Containerfile, Instruction
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.step_source import StepSource
 
 EXCERPT_LINES = 20
 EXCERPT_WIDTH = 400
@@ -228,21 +229,20 @@ def _after_last_step(lines: Sequence[str]) -> Sequence[str]:
 
 
 def build_failure(
-    containerfile: Containerfile, lines: Sequence[str], exit_code: int, image: str, authfile: str | None
+    source: StepSource, lines: Sequence[str], exit_code: int, image: str, authfile: str | None
 ) -> BuildFailure:
     """Why an engine's build failed, from its output and exit code.
 
     `image` is the base that was pulled, for the message about a pull that failed.
     """
     reached = last_step(lines)
-    instruction = _instruction(containerfile, reached)
+    instruction = _instruction(source.containerfile, reached)
     text = "\n".join(lines[-60:])
-    step = str(instruction) if instruction else (reached.text if reached else None)
-    where = f" at line {instruction.line} of the Containerfile" if instruction else ""
+    title = source.title(instruction)
+    step = title or (str(instruction) if instruction else (reached.text if reached else None))
+    where = source.place(instruction)
     shown = excerpt(_after_last_step(lines))
-    located = BuildFailure(
-        FailureCategory.STEP, "", step=step, line=instruction.line if instruction else None, excerpt=shown
-    )
+    located = BuildFailure(FailureCategory.STEP, "", step=step, line=source.line(instruction), excerpt=shown)
     if _DISK.search(text):
         return replace(
             located,
@@ -270,10 +270,13 @@ def build_failure(
             category=FailureCategory.ENGINE if reached is None else FailureCategory.BASE_PULL,
             message=f"The build failed before its first step{where}: {shown[-1] if shown else 'no output'}",
         )
-    return _step_failure(located, step or reached.text, where, text, errors, exit_code)
+    said = f"Could not {title}: the step" if title else f"The step `{(step or reached.text)[:200]}`"
+    return _step_failure(located, said, reached.text, where, text, errors, exit_code)
 
 
-def _step_failure(located: BuildFailure, step: str, where: str, text: str, errors: str, exit_code: int) -> BuildFailure:
+def _step_failure(
+    located: BuildFailure, subject: str, step: str, where: str, text: str, errors: str, exit_code: int
+) -> BuildFailure:
     status = _EXIT_STATUS.search(errors)
     ended = f"exited with status {status.group(1)}" if status else f"failed (engine exit code {exit_code})"
     said = _last_words(located.excerpt)
@@ -283,7 +286,7 @@ def _step_failure(located: BuildFailure, step: str, where: str, text: str, error
             category=FailureCategory.LINT,
             message=f"bootc container lint found something that a host could not boot or keep{where}. {said}",
         )
-    message = f"The step `{step[:200]}`{where} {ended}. {said}"
+    message = f"{subject}{where} {ended}. {said}"
     if step.upper().startswith("RUN") and _DEPENDENCY.search(text):
         return replace(
             located,

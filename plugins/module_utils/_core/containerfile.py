@@ -53,6 +53,22 @@ class Instruction:
         prefix = f"--{name}="
         return next((flag[len(prefix) :] for flag in self.flags if flag.startswith(prefix)), None)
 
+    def mounts(self) -> tuple[dict[str, str], ...]:
+        """The options of each `--mount` of a RUN, such as `{"type": "secret", "id": "token"}`."""
+        prefix = "--mount="
+        given = [flag[len(prefix) :] for flag in self.flags if flag.startswith(prefix) and self.keyword == "RUN"]
+        return tuple(
+            {name: value for name, _equals, value in (part.partition("=") for part in one.split(","))} for one in given
+        )
+
+    def secret_ids(self) -> tuple[str, ...]:
+        """The secrets that a RUN mounts and cannot do without."""
+        return tuple(
+            mount.get("id") or mount.get("target", mount.get("dst", "")).rpartition("/")[2]
+            for mount in self.mounts()
+            if mount.get("type") == "secret" and mount.get("required", "true").lower() not in ("false", "0")
+        )
+
     @property
     def words(self) -> tuple[str, ...]:
         """The arguments as a list, in either of the two forms an instruction can have."""

@@ -19,6 +19,7 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._core.image_refere
 )
 
 SCRATCH = "scratch"
+BASE_WORD = "base"  # what a FROM can say for the image that the option base names
 _NAME_ENDS = r"(?![\w./:@-])"
 _COMMENT = re.compile(r"(?<=\n)[ \t]*#[^\n]*")
 _VARIABLE = re.compile(r"\\\$|\$(?:(\w+)|\{(\w+)(?:(:?[-+])([^}]*))?\})")
@@ -35,12 +36,16 @@ class ImagePlace(str, Enum):
 
 @dataclass(frozen=True)
 class ImageUse:
-    """An image from outside the file. `token` is how the file spells it; `instruction` is None for an inserted FROM."""
+    """An image from outside the file. `token` is how the file spells it; `instruction` is None for an inserted FROM.
+
+    `is_root`: the final stage rests on it, directly or through stages that build on each other.
+    """
 
     place: ImagePlace
     reference: ImageReference
     token: str = ""
     instruction: Instruction | None = None
+    is_root: bool = False
 
 
 def image_uses(
@@ -48,21 +53,22 @@ def image_uses(
 ) -> tuple[ImageUse, ...]:
     """Every image from outside that the build reads, in order of lines.
 
-    `base`, where given, replaces the image on which the final stage rests, also through stages that build on each
-    other. `values` are the build arguments and the engine's platform arguments. Raises InvalidContainerfile.
+    `base`, where given, is the image on which the final stage rests, also through stages that build on each other: a
+    FROM there names the same repository, or says `base`. `values` are the build arguments and the engine's platform
+    arguments. Raises InvalidContainerfile.
     """
     if not containerfile.has_from:
         if base is None:
             raise InvalidContainerfile(
                 "Nothing says what to build on: the Containerfile has no FROM and the option base is not given."
             )
-        inserted = ImageUse(ImagePlace.INSERTED, base)
+        inserted = ImageUse(ImagePlace.INSERTED, base, is_root=True)
         return (inserted, *_uses_of_steps(containerfile, 0, values, {}))
     scope = _argument_scope(containerfile.global_arguments, values, {})
     uses: list[ImageUse] = []
-    root = _root_stage(containerfile, scope) if base is not None else None
+    root = _root_stage(containerfile, scope)
     for number in range(len(containerfile.stages)):
-        uses.extend(_uses_of_origin(containerfile, number, scope, base if number == root else None))
+        uses.extend(_uses_of_origin(containerfile, number, scope, base, number == root))
         uses.extend(_uses_of_steps(containerfile, number, values, scope, _stage_names(containerfile, number)))
     return tuple(uses)
 
@@ -90,7 +96,7 @@ def _root_stage(containerfile: Containerfile, scope: Mapping[str, str]) -> int:
 
 
 def _uses_of_origin(
-    containerfile: Containerfile, number: int, scope: Mapping[str, str], base: ImageReference | None
+    containerfile: Containerfile, number: int, scope: Mapping[str, str], base: ImageReference | None, is_root: bool
 ) -> list[ImageUse]:
     origin = containerfile.stages[number].origin
     if origin is None:
@@ -98,19 +104,31 @@ def _uses_of_origin(
     token = origin.words[0]
     image = expand(token, scope, origin).strip("\"'")
     if image.lower() == SCRATCH:
-        if base is not None:
+        if base is not None and is_root:
             raise InvalidContainerfile(
-                f"Line {origin.line}: the final stage is built FROM scratch, so the option base has nothing to replace. "
-                "Leave base out, or name an image in this FROM.",
+                f"Line {origin.line}: the final stage is built FROM scratch, so it does not rest on the option base. "
+                "Leave base out, or write FROM base.",
                 origin.line,
                 str(origin),
             )
         return []
-    if base is not None:
-        return [ImageUse(ImagePlace.FROM, base, token, origin)]
+    if base is not None and is_root:
+        if image.lower() != BASE_WORD:
+            _check_same_repository(_reference(image, origin), base, origin)
+        return [ImageUse(ImagePlace.FROM, base, token, origin, is_root)]
     if image.lower() in _stage_names(containerfile, number):
         return []
-    return [ImageUse(ImagePlace.FROM, _reference(image, origin), token, origin)]
+    return [ImageUse(ImagePlace.FROM, _reference(image, origin), token, origin, is_root)]
+
+
+def _check_same_repository(named: ImageReference, base: ImageReference, origin: Instruction) -> None:
+    if named.name != base.name:
+        raise InvalidContainerfile(
+            f"Line {origin.line}: the final stage is built FROM {named}, but the option base is {base}. Write FROM base or "
+            "leave the FROM out, so that base counts; or leave base out, so that the FROM does.",
+            origin.line,
+            str(origin),
+        )
 
 
 def _uses_of_steps(
@@ -136,13 +154,7 @@ def _image_tokens(step: Instruction) -> list[tuple[ImagePlace, str]]:
     source = step.flag("from")
     if step.keyword in ("COPY", "ADD") and source is not None:
         return [(ImagePlace.COPY, source)]
-    tokens = []
-    for flag in step.flags if step.keyword == "RUN" else ():
-        if flag.startswith("--mount="):
-            options = dict(part.partition("=")[::2] for part in flag[len("--mount=") :].split(","))
-            if options.get("from"):
-                tokens.append((ImagePlace.MOUNT, options["from"]))
-    return tokens
+    return [(ImagePlace.MOUNT, mount["from"]) for mount in step.mounts() if mount.get("from")]
 
 
 def _reference(image: str, instruction: Instruction) -> ImageReference:
@@ -199,27 +211,32 @@ def expand(text: str, scope: Mapping[str, str], instruction: Instruction) -> str
     return _VARIABLE.sub(value, text)
 
 
-def pinned_text(containerfile: Containerfile, uses: tuple[ImageUse, ...], digests: Mapping[str, str]) -> str:
+def pinned_text(
+    containerfile: Containerfile, uses: tuple[ImageUse, ...], digests: Mapping[str, str], rests_on: str | None = None
+) -> str:
     """The Containerfile with every image from outside pinned, on the same lines except after an inserted FROM.
 
-    `digests` maps the canonical text of each reference to its digest. The text ends with a complete instruction, so that
-    another can be put after it. Raises InvalidContainerfile.
+    `digests` maps the canonical text of each reference to its digest. `rests_on` is a local image to put in the place of
+    the one that the final stage rests on. The text ends with a complete instruction, so that another can be put after
+    it. Raises InvalidContainerfile.
     """
+
+    def pinned(use: ImageUse) -> str:
+        if use.is_root and rests_on is not None:
+            return rests_on
+        return str(use.reference.with_digest(digests[use.reference.canonical]))
+
     lines = list(containerfile.lines)
     for instruction in containerfile.instructions:
-        pins = [(use, _pinned(use, digests)) for use in uses if use.instruction is instruction]
+        pins = [(use, pinned(use)) for use in uses if use.instruction is instruction]
         if pins:
             span = slice(instruction.line - 1, instruction.last_line)
             lines[span] = _replaced(instruction, "\n".join(lines[span]), pins).split("\n")
     _end_last_instruction(containerfile, lines)
     for use in uses:
         if use.place is ImagePlace.INSERTED:
-            lines.insert(containerfile.instructions[0].line - 1, f"FROM {_pinned(use, digests)}")
+            lines.insert(containerfile.instructions[0].line - 1, f"FROM {pinned(use)}")
     return "\n".join(lines) + "\n"
-
-
-def _pinned(use: ImageUse, digests: Mapping[str, str]) -> str:
-    return str(use.reference.with_digest(digests[use.reference.canonical]))
 
 
 def _replaced(instruction: Instruction, text: str, pins: Sequence[tuple[ImageUse, str]]) -> str:

@@ -7,6 +7,7 @@ It knows what such files consist of and refuses the rest: an argument that is ov
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -95,6 +96,12 @@ def _words_of(name: str, text: str, architecture: str) -> list[str]:
     except (KargsFileNotUnderstood, ArgumentsNotUnderstood) as failure:
         raise KargsFileNotUnderstood(f"kargs.d/{name}: {failure}") from None
     return words if architecture in document.get("match-architectures", [architecture]) else []
+
+
+def kargs_file_text(arguments: Sequence[str]) -> str:
+    """The text of a file for kargs.d that brings these arguments, each a word or `name=value`."""
+    quoted = [json.dumps(argument, ensure_ascii=True) for argument in arguments]  # JSON's strings are strings of TOML
+    return "kargs = [" + ", ".join(quoted) + "]\n"
 
 
 def parse_kargs_file(text: str) -> dict[str, list[str]]:

@@ -16,6 +16,7 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._core.build_failur
     registry_trouble,
 )
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.containerfile import Containerfile
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.step_source import StepSource
 
 TEXT = """\
 FROM r.example.com/tools:1 AS tools
@@ -112,7 +113,9 @@ CONTAINERFILE = Containerfile.parse(TEXT)
 def test_a_failed_build(
     output: str, exit_code: int, category: FailureCategory, line: int, retryable: bool, says: str
 ) -> None:
-    failure = build_failure(CONTAINERFILE, output.splitlines(), exit_code, "r.example.com/os@sha256:bb", None)
+    failure = build_failure(
+        StepSource(CONTAINERFILE), output.splitlines(), exit_code, "r.example.com/os@sha256:bb", None
+    )
     assert (failure.category, failure.line, failure.retryable) == (category, line, retryable)
     assert says in failure.message
     assert failure.excerpt
@@ -120,7 +123,7 @@ def test_a_failed_build(
 
 def test_podman_without_a_runtime_is_the_engines_trouble() -> None:
     said = 'Error: default OCI runtime "runc" not found: invalid argument'
-    failure = build_failure(CONTAINERFILE, [said], 125, "r.example.com/os", None)
+    failure = build_failure(StepSource(CONTAINERFILE), [said], 125, "r.example.com/os", None)
     assert (failure.category, failure.line) == (FailureCategory.ENGINE, None)
     assert "Install crun" in failure.message
 

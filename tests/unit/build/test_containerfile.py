@@ -101,16 +101,22 @@ def test_only_a_line_feed_ends_a_line(character: str) -> None:
             id="FROM is pinned",
         ),
         pytest.param(
-            "FROM other.io/x:1\nRUN a\n", BASE, f"FROM {BASE.name}@{DIGEST}\nRUN a\n", id="base replaces the only FROM"
+            f"FROM {BASE.name}:dev\nRUN a\n",
+            BASE,
+            f"FROM {BASE.name}@{DIGEST}\nRUN a\n",
+            id="base replaces the only FROM",
         ),
         pytest.param(
-            "FROM other.io/x:1 AS tools\nRUN a\nFROM other.io/y:1\nCOPY --from=tools /a /b\n",
+            "FROM base\nRUN a\n", BASE, f"FROM {BASE.name}@{DIGEST}\nRUN a\n", id="FROM base is what base says"
+        ),
+        pytest.param(
+            "FROM other.io/x:1 AS tools\nRUN a\nFROM base\nCOPY --from=tools /a /b\n",
             BASE,
             f"FROM other.io/x@{OTHER_DIGEST} AS tools\nRUN a\nFROM {BASE.name}@{DIGEST}\nCOPY --from=tools /a /b\n",
             id="base replaces the final stage only",
         ),
         pytest.param(
-            "FROM other.io/y:1 AS os\nRUN a\nFROM os\nRUN b\n",
+            "FROM base AS os\nRUN a\nFROM os\nRUN b\n",
             BASE,
             f"FROM {BASE.name}@{DIGEST} AS os\nRUN a\nFROM os\nRUN b\n",
             id="base replaces what the final stage rests on",

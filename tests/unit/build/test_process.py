@@ -17,6 +17,7 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._core.build_failur
     registry_failure,
 )
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.containerfile import Containerfile
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.step_source import StepSource
 
 LATIN_1 = "printf 'Stra\\337e\\n'"
 
@@ -29,7 +30,7 @@ def test_output_that_is_not_utf_8_reaches_a_result(tmp_path: Path) -> None:
         return True
 
     assert stream(["sh", "-c", f"{LATIN_1}; exit 3"], tmp_path / "log", 10, note) == 3
-    failure = build_failure(Containerfile.parse("FROM a.io/x\nRUN a\n"), lines, 3, "a.io/x", None)
+    failure = build_failure(StepSource(Containerfile.parse("FROM a.io/x\nRUN a\n")), lines, 3, "a.io/x", None)
     assert failure.excerpt == ("Stra\ufffde",)
     json.dumps(failure.as_result(), ensure_ascii=False).encode()
     assert (tmp_path / "log").read_bytes() == b"Stra\xdfe\n"

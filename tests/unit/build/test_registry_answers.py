@@ -15,8 +15,8 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._build.engine impo
     EngineName,
     install_command,
 )
-from ansible_collections.imagemode.nodes.plugins.module_utils._build.image_build import _seconds
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.layer_ledger import LayerLedger, StorageTrace
+from ansible_collections.imagemode.nodes.plugins.module_utils._build.platform_base import _seconds
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.resolved_image import (
     ImageLayer,
     ResolvedImage,
