@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import tarfile
 import zlib
 from bisect import bisect_right
@@ -127,7 +128,7 @@ class LayerSearch:
         if entry is None:
             return []
         in_header = place is LeakPlace.CONTENT and hit.offset < entry.offset_data
-        path = "/" + self.patterns.hide(entry.name).lstrip("/")
+        path = self.patterns.hide(posixpath.normpath(f"/{entry.name.lstrip('/')}"))
         place = LeakPlace.ENTRY if in_header else place
         key = (hit.pattern.secret, path, place)
         if key in self._seen:

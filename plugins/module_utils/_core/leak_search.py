@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
+from functools import cached_property
 
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.secret_forms import forms, tell_tale_parts
 
@@ -82,6 +83,46 @@ class Hit:
 
 
 @dataclass(frozen=True)
+class _Sieve:
+    """Says of a window whether one of many patterns may be in it, in one pass for all of them.
+
+    Every `stride`-th word of eight bytes is looked at. A pattern of at least `8 * stride + 7` bytes has such a word in it
+    wherever it lies, and that is one of its first `8 * stride` windows.
+    """
+
+    patterns: tuple[Pattern, ...]
+    stride: int
+
+    @cached_property
+    def _words(self) -> frozenset[int]:
+        return frozenset(
+            memoryview(pattern.data[start : start + 8]).cast("Q")[0]
+            for pattern in self.patterns
+            for start in range(8 * self.stride)
+        )
+
+    def may_hold(self, window: bytes) -> bool:
+        """Whether it pays to look for each of the patterns."""
+        words = memoryview(window)[: len(window) // 8 * 8].cast("Q")
+        return not self._words.isdisjoint(words[:: self.stride])
+
+
+# Stride, and the number of patterns from which on the pass costs less than a `find` for each (measured with Python 3.11).
+_SIEVES = ((6, 6), (2, 20))
+
+
+def _sieves(patterns: tuple[Pattern, ...]) -> tuple[tuple[Pattern, ...], tuple[_Sieve, ...]]:
+    """The patterns for which a `find` each is best, and the sieves for the others."""
+    sieves = []
+    for stride, fewest in _SIEVES:
+        fitting = tuple(pattern for pattern in patterns if len(pattern.data) >= 8 * stride + 7)
+        if len(fitting) >= fewest:
+            sieves.append(_Sieve(fitting, stride))
+            patterns = tuple(pattern for pattern in patterns if len(pattern.data) < 8 * stride + 7)
+    return patterns, tuple(sieves)
+
+
+@dataclass(frozen=True)
 class SecretPatterns:
     """What to look for, and which secrets cannot be looked for."""
 
@@ -104,6 +145,16 @@ class SecretPatterns:
                     for form, data in forms(part):
                         found.setdefault(data, Pattern(data, name, form))
         return cls(tuple(found.values()), tuple(unsearchable))
+
+    @cached_property
+    def longest(self) -> int:
+        """The length of the longest pattern in bytes."""
+        return max((len(pattern.data) for pattern in self.patterns), default=1)
+
+    @cached_property
+    def plan(self) -> tuple[tuple[Pattern, ...], tuple[_Sieve, ...]]:
+        """How to look: for which patterns one by one, and for which many at once."""
+        return _sieves(self.patterns)
 
     def hits(self, data: bytes) -> Iterator[Hit]:
         """All hits in bytes that are there as a whole."""
@@ -129,22 +180,20 @@ class LeakScanner:
     patterns: SecretPatterns
     _tail: bytes = b""
     _offset: int = 0  # of the tail
-    _longest: int = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._longest = max((len(pattern.data) for pattern in self.patterns.patterns), default=1)
 
     def feed(self, chunk: bytes) -> list[Hit]:
         """The hits that end in this chunk."""
         window = self._tail + chunk
+        each, sieves = self.patterns.plan
+        wanted = [*each, *(pattern for sieve in sieves if sieve.may_hold(window) for pattern in sieve.patterns)]
         found = []
-        for pattern in self.patterns.patterns:
+        for pattern in wanted:
             size = len(pattern.data)
             at = window.find(pattern.data, max(0, len(self._tail) - size + 1))
             while at >= 0:
                 found.append(Hit(self._offset + at, pattern))
                 at = window.find(pattern.data, at + size)
-        kept = min(len(window), self._longest - 1)
+        kept = min(len(window), self.patterns.longest - 1)
         self._offset += len(window) - kept
         self._tail = window[len(window) - kept :]
         return found

@@ -225,6 +225,16 @@ def test_any_secret_is_found_as_it_is_and_encoded(secret: bytes, before: int) ->
     assert found(secret, secret.hex().encode())
 
 
+@given(at=st.integers(0, 120), which=st.integers(0, 24), cut=st.integers(0, 400))
+def test_one_of_many_lines_is_found_wherever_it_lies(at: int, which: int, cut: int) -> None:
+    patterns = SecretPatterns.of({"key": RSA_KEY, "token": TOKEN})
+    stream = b"." * at + RSA_LINES[which].encode() + b"," * 90 + base64.b64encode(RSA_KEY)
+    scanner = LeakScanner(patterns)
+    hits = [*scanner.feed(stream[:cut]), *scanner.feed(stream[cut:])]
+    assert at in {hit.offset for hit in hits}
+    assert any("base64" in hit.pattern.form for hit in hits)
+
+
 def test_no_text_about_a_leak_has_the_secret_in_it() -> None:
     patterns = SecretPatterns.of({"token": TOKEN, "password": PASSWORD})
     text = f"RUN curl -H {TOKEN.decode()} -u {quote(PASSWORD)} {base64.b64encode(PASSWORD).decode()} /a\udcff"
