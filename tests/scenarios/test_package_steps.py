@@ -6,7 +6,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -39,7 +39,7 @@ class Bench:
     directory: Path
     count: int = 0
 
-    def volumes(self, options: Sequence[dict[str, object]] | None = None) -> list[tuple[str, str]]:
+    def volumes(self, options: Sequence[Mapping[str, object]] | None = None) -> list[tuple[str, str]]:
         entries = options or [{"name": "lab", "baseurl": str(self.repositories / "main"), "gpgcheck": False}]
         found = Repositories.of(entries, None).volumes(self.directory / f"private-{self.count}")
         return [(str(source), f"{target}:ro,Z") for source, target in found]
@@ -55,8 +55,13 @@ class Bench:
         work = self.directory / str(self.count)
         return build(base, steps, work, f"b{self.count}", self.volumes() if volumes is None else volumes, options)
 
-    def built(self, *steps: BuildStep, base: str = "localhost/base:1", **more: list[tuple[str, str]]) -> Built:
-        done = self.build(*steps, base=base, **more)
+    def built(
+        self,
+        *steps: BuildStep,
+        base: str = "localhost/base:1",
+        volumes: list[tuple[str, str]] | None = None,
+    ) -> Built:
+        done = self.build(*steps, base=base, volumes=volumes)
         assert done.exit_code == 0, done.output
         return done
 

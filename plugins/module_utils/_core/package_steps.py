@@ -130,7 +130,7 @@ def _extension_packages(extensions: Sequence[str], added: Mapping[str, Sequence[
 
 
 def _checked_spec(spec: str, where: str) -> str:
-    if _SPEC.match(spec):
+    if _SPEC.match(spec) and not spec.endswith(".rpm"):
         return spec
     if spec.startswith("@"):
         advice = "a group can come to nothing without an error; list its packages instead"
