@@ -144,7 +144,7 @@ def check_conflicts(contents: Sequence[ComponentContent]) -> None:
     """Raises BuildError of category conflict where two components want the same path, or one package in two versions.
 
     Any path that is not a directory on both sides counts. Between packages rpm's own rule holds (measured, rpm 4.18):
-    identical files may be in several, and so may directories of the same mode; what is a ghost on one side never counts.
+    identical files may be in several, and so may directories of the same mode and owner; a ghost never counts.
     """
     complaints = [*_version_conflicts(contents), *_path_conflicts(contents)]
     if complaints:
@@ -263,13 +263,13 @@ def _collide(one: _Claim, other: _Claim) -> bool:
 
 
 def _differ_for_rpm(one: RpmFile, package: RpmHeader, other: RpmFile, other_package: RpmHeader) -> bool:
-    if one.type is not other.type or one.mode != other.mode:
+    if (one.type, one.mode, one.user, one.group) != (other.type, other.mode, other.user, other.group):
         return True
     if one.type is FileType.DIRECTORY:
         return False
     algorithms = (package.digest_algorithm, other_package.digest_algorithm)
-    mine = (one.size, one.user, one.group, one.target, one.digest, algorithms[0])
-    return mine != (other.size, other.user, other.group, other.target, other.digest, algorithms[1])
+    mine = (one.size, one.target, one.digest, algorithms[0])
+    return mine != (other.size, other.target, other.digest, algorithms[1])
 
 
 @dataclass(frozen=True)
