@@ -97,7 +97,8 @@ def digest_of(registry: Registry, name: str, tag: str) -> str:
 def requests_since(registry: Registry, offset: int) -> list[str]:
     """What was asked of the registry since its log was so long: `METHOD PATH`."""
     text = log_of(registry).read_text(errors="replace")[offset:]
-    return [line.split('"')[1].rpartition(" ")[0] for line in text.splitlines() if '" ' in line and "HTTP/1" in line]
+    asked = [line.split('"')[1].rpartition(" ")[0] for line in text.splitlines() if line.startswith("127.0.0.1 ")]
+    return [request for request in asked if request]
 
 
 def log_of(registry: Registry) -> Path:

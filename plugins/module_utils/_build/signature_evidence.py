@@ -39,6 +39,14 @@ class AttachedSignature:
     payload: bytes
     signature: bytes
 
+    @property
+    def reference(self) -> str | None:
+        """The reference that the document is about, None where it is not such a document."""
+        try:
+            return str(json.loads(self.payload)["critical"]["identity"]["docker-reference"])
+        except (ValueError, KeyError, TypeError):
+            return None
+
     def is_about(self, image: ImageReference, digest: str) -> bool:
         """Whether the document says that this manifest is `image`."""
         try:
@@ -71,7 +79,8 @@ class AttachedSignatures:
             argv = [self.skopeo, "--insecure-policy", "copy", *options, f"docker://{place}", f"dir:{directory}/found"]
             done = capture(argv, ANSWER_SECONDS)
             if done.exit_code == 0:
-                return list(_attached(Path(directory) / "found"))
+                found = Path(directory) / "found"
+                return list(_attached(found / "manifest.json", found))
         said = done.errors or done.output
         if registry_trouble(said) is RegistryTrouble.MISSING:
             return []
@@ -86,11 +95,26 @@ class AttachedSignatures:
         )
 
 
-def _attached(directory: Path) -> Iterator[AttachedSignature]:
-    manifest: dict[str, Any] = json.loads((directory / "manifest.json").read_bytes())
-    for layer in manifest.get("layers") or ():
+def attached_in_layout(layout: Path, digest: str) -> list[AttachedSignature]:
+    """The signatures of an attachment in an image layout."""
+    blobs = layout / "blobs" / "sha256"
+    return list(_attached(blobs / digest.partition(":")[2], blobs))
+
+
+def signatures_in(manifest: bytes) -> set[tuple[str, str]]:
+    """What an attachment has, to compare: the digest of each signed document, and the signature over it.
+
+    Two keys sign the very same document with cosign, which leaves the time out.
+    """
+    layers = json.loads(manifest).get("layers") or ()
+    return {(str(layer["digest"]), str((layer.get("annotations") or {}).get(_SIGNATURE))) for layer in layers}
+
+
+def _attached(manifest: Path, blobs: Path) -> Iterator[AttachedSignature]:
+    document: dict[str, Any] = json.loads(manifest.read_bytes())
+    for layer in document.get("layers") or ():
         text = (layer.get("annotations") or {}).get(_SIGNATURE)
-        payload = directory / str(layer.get("digest")).partition(":")[2]
+        payload = blobs / str(layer.get("digest")).partition(":")[2]
         if not text or not payload.is_file():
             continue
         try:
