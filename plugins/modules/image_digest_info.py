@@ -12,7 +12,7 @@ version_added: 0.1.0
 description:
   - Asks a registry what an image reference stands for now, and returns the digests in the form in which other modules take them.
   - A tag can move between two nodes of one rollout. Resolve it once, and give the nodes the result.
-  - Reads the manifest and the configuration of the image. No layer is downloaded.
+  - Reads the manifest and the configuration of the image. No layer is downloaded, but of a release payload that was never read.
 author:
   - imagemode.nodes contributors (@imagemode)
 extends_documentation_fragment:
@@ -34,9 +34,20 @@ attributes:
     platforms: posix
 options:
   image:
-    description: The image, in full with its registry, by tag or by digest.
+    description: The image, in full with its registry, by tag or by digest. This or O(release).
     type: str
-    required: true
+  release:
+    description:
+      - A release payload instead of O(image), an image that says in C(/release-manifests/image-references) of which images it consists.
+      - It is asked for every time, so a tag that moved is noticed. Its list is downloaded once for each digest.
+    type: str
+  release_component:
+    description: The name of the image in O(release), such as V(rhel-coreos).
+    type: str
+  work_dir:
+    description: Directory on the host that runs the module, where the list of O(release) is kept.
+    type: path
+    default: ~/.cache/imagemode-build
   platforms:
     description:
       - Platforms that the image must have, such as V(linux/arm64). Only they are returned then.
@@ -70,6 +81,14 @@ EXAMPLES = r"""
   imagemode.nodes.bootc_switch:
     image: "{{ node_image.image }}"
     expected_digests: "{{ node_image.expected_digests }}"
+
+- name: Resolve the operating system of a release
+  imagemode.nodes.image_digest_info:
+    release: registry.example.com/ocp/release:4.21.3-x86_64
+    release_component: rhel-coreos
+  delegate_to: localhost
+  run_once: true
+  register: release_image
 
 - name: See whether a tag is taken, in a registry on a trusted network that talks plain HTTP
   imagemode.nodes.image_digest_info:
@@ -130,6 +149,19 @@ layers:
   returned: success
   type: dict
   sample: {"linux/amd64": [{"digest": "sha256:5ae9e568f8fefb7c31329029c07ca19510ab34dae0b34a87d1fdff30ba9711d4", "size": 81290112}]}
+signatures:
+  description:
+    - The digests that have sigstore signatures attached in the registry, RV(digest) or those of RV(platforms), each with the digest of
+      what carries them.
+    - They are there, which does not say that anybody's key verifies them.
+  returned: success
+  type: dict
+  sample:
+    sha256:9f2c1de0a3b4c5d6e7f8091a2b3c4d5e6f708192a3b4c5d6e7f8091a2b3c4d5e: sha256:5ae9e568f8fefb7c31329029c07ca19510ab34dae0b34a87d1fdff30ba9711d4
+release:
+  description: The digest of O(release); V(null) without one.
+  returned: success
+  type: str
 failure:
   description: What went wrong, as data.
   returned: failure
@@ -156,12 +188,15 @@ failure:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.module_run import digest_info
-from ansible_collections.imagemode.nodes.plugins.module_utils._build.options import DIGEST_INFO_SPEC
+from ansible_collections.imagemode.nodes.plugins.module_utils._build.options import (
+    DIGEST_INFO_RULES,
+    DIGEST_INFO_SPEC,
+)
 
 
 def main() -> None:
     """Run where skopeo is."""
-    module = AnsibleModule(argument_spec=DIGEST_INFO_SPEC, supports_check_mode=True)
+    module = AnsibleModule(argument_spec=DIGEST_INFO_SPEC, supports_check_mode=True, **DIGEST_INFO_RULES)
     outcome = digest_info(module.params)
     if outcome.failed:
         module.fail_json(**outcome.result)

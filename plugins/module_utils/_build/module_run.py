@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.build_request import input_error
@@ -18,7 +20,9 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._build.options imp
 )
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.process import DeadlinePassed, Interrupted
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.registry import Registry
+from ansible_collections.imagemode.nodes.plugins.module_utils._build.release_payload import component_of_release
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.resolved_image import ResolvedImage
+from ansible_collections.imagemode.nodes.plugins.module_utils._build.signature_evidence import attachment_tag
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.build_failure import (
     BuildError,
     BuildFailure,
@@ -26,19 +30,22 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._core.build_failur
 )
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.image_reference import ImageReference
 
+MOST_QUESTIONS_AT_ONCE = 8
+
 
 def digest_info(params: Mapping[str, Any]) -> Outcome:
     """The result of image_digest_info."""
     try:
-        reference = registry_reference("image", params["image"])
         registry = Registry(registry_access(params))
+        reference, release = _asked_for(params, registry)
         image = registry.resolve(reference) if params["must_exist"] else registry.resolve_if_there(reference)
         if image is None:
-            return Outcome(_missing_image(reference))
+            return Outcome(_missing_image(reference, release))
         configuration = registry.configuration(reference, image)
         found = image.platforms or {configuration.platform: image.digest}
         platforms = _wanted(reference, found, params["platforms"])
         layers = _layers(registry, reference, image, platforms) if params["with_layers"] else {}
+        signatures = _signatures(registry, reference, dict.fromkeys((image.digest, *platforms.values())))
     except BuildError as error:
         return failed(error.failure, {})
     except Interrupted as error:
@@ -61,8 +68,27 @@ def digest_info(params: Mapping[str, Any]) -> Outcome:
             "labels": configuration.labels,
             "created": configuration.created,
             "layers": layers,
+            "signatures": signatures,
+            "release": release,
         }
     )
+
+
+def _asked_for(params: Mapping[str, Any], registry: Registry) -> tuple[ImageReference, str | None]:
+    """The image that is meant, and the digest of the release that names it, if one does. Raises BuildError."""
+    if params["release"] is None:
+        return registry_reference("image", params["image"]), None
+    release = registry_reference("release", params["release"])
+    cache = Path(params["work_dir"]).expanduser() / "listings"
+    return component_of_release(release, params["release_component"], registry, cache)
+
+
+def _signatures(registry: Registry, reference: ImageReference, digests: Iterable[str]) -> dict[str, str]:
+    """For each digest with sigstore signatures attached, the digest of what carries them. Raises BuildError."""
+    wanted = list(digests)
+    with ThreadPoolExecutor(max_workers=MOST_QUESTIONS_AT_ONCE) as pool:
+        found = pool.map(lambda one: registry.resolve_if_there(reference.with_tag(attachment_tag(one))), wanted)
+        return {digest: attached.digest for digest, attached in zip(wanted, found) if attached is not None}
 
 
 def _wanted(reference: ImageReference, platforms: dict[str, str], wanted: list[str]) -> dict[str, str]:
@@ -89,7 +115,7 @@ def _of(platforms: Mapping[str, str], wanted: str) -> dict[str, str]:
     return {name: digest for name, digest in platforms.items() if name == wanted or name.startswith(wanted + "/")}
 
 
-def _missing_image(reference: ImageReference) -> dict[str, Any]:
+def _missing_image(reference: ImageReference, release: str | None) -> dict[str, Any]:
     return {
         "changed": False,
         "exists": False,
@@ -102,4 +128,6 @@ def _missing_image(reference: ImageReference) -> dict[str, Any]:
         "labels": {},
         "created": None,
         "layers": {},
+        "signatures": {},
+        "release": release,
     }

@@ -35,10 +35,18 @@ REGISTRY_SPEC: dict[str, Any] = {
 }
 DIGEST_INFO_SPEC: dict[str, Any] = {
     **REGISTRY_SPEC,
-    "image": {"type": "str", "required": True},
+    "image": {"type": "str"},
+    "release": {"type": "str"},
+    "release_component": {"type": "str"},
+    "work_dir": {"type": "path", "default": CACHE},
     "platforms": {"type": "list", "elements": "str", "default": []},
     "must_exist": {"type": "bool", "default": True},
     "with_layers": {"type": "bool", "default": False},
+}
+DIGEST_INFO_RULES: dict[str, Any] = {
+    "required_one_of": [("image", "release")],
+    "mutually_exclusive": [("image", "release")],
+    "required_together": [("release", "release_component")],
 }
 COMPONENT_SPEC: dict[str, Any] = {
     "name": {"type": "str", "required": True},
