@@ -156,8 +156,7 @@ signatures:
     - They are there, which does not say that anybody's key verifies them.
   returned: success
   type: dict
-  sample:
-    sha256:9f2c1de0a3b4c5d6e7f8091a2b3c4d5e6f708192a3b4c5d6e7f8091a2b3c4d5e: sha256:5ae9e568f8fefb7c31329029c07ca19510ab34dae0b34a87d1fdff30ba9711d4
+  sample: {"sha256:9f2c1de0…": "sha256:5ae9e568…"}
 release:
   description: The digest of O(release); V(null) without one.
   returned: success
