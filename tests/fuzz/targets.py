@@ -7,6 +7,7 @@ import dataclasses
 from collections.abc import Callable
 
 from fuzz import (
+    image_targets,
     kargs_targets,
     machine_config_targets,
     reference_targets,
@@ -48,6 +49,9 @@ TARGETS = (
     Target("progress", kargs_targets.progress),
     Target("machine-config", machine_config_targets.machine_config),
     Target("data-url", machine_config_targets.data_url),
+    Target("rpm-header", image_targets.rpm_header),
+    Target("image-layers", image_targets.layers),
+    Target("image-references", image_targets.image_references),
     Target("runner-output", runner_targets.runner_output),
     Target("runner-script", runner_targets.runner_script, examples=60, instrumented=False),
 )
