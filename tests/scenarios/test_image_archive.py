@@ -225,6 +225,19 @@ def test_wrong_credentials(registry: Registry, tmp_path: Path) -> None:
             assert "battery" not in json.dumps(failed)
 
 
+def test_a_registry_with_a_ca_of_its_own(registry: Registry, tls_registry: Registry, tmp_path: Path) -> None:
+    assert tls_registry.authority is not None
+    digest = image(registry, "archive/tls", "1")
+    SigstoreKey.create(tmp_path / "keys").sign(registry, "archive/tls", "1")
+    archive = tmp_path / "image.oci"
+    done(run("saved", registry, "archive/tls:1", archive))
+    failed = run("loaded", tls_registry, "archive/tls:1", archive, validate_certs=True)
+    assert "is not trusted here" in failed["msg"], failed
+    ca_file = str(tls_registry.authority.certificate)
+    done(run("loaded", tls_registry, "archive/tls:1", archive, validate_certs=True, ca_file=ca_file))
+    assert tls_registry.tags("archive/tls") == ["1", digest.replace(":", "-") + ".sig"]
+
+
 @contextlib.contextmanager
 def small_disk(directory: Path, size: str) -> Iterator[Path]:
     directory.mkdir()
