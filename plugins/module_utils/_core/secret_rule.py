@@ -39,18 +39,22 @@ _CLOSED_BY_CUSTOM = (
     "/etc/polkit-1/rules.d/*",
 )
 
+# Repetitions are bounded: files can be large, and each pattern is tried at every place of them.
 _CONTENTS = (
-    (re.compile(rb"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----"), "it has a private key in it"),
+    (re.compile(rb"-----BEGIN (?:[A-Z0-9]{1,16} ){0,4}PRIVATE KEY(?: BLOCK)?-----"), "it has a private key in it"),
     (
-        re.compile(rb"(?m)^[^:\s]+:(?:\{SHA\}|\$(?:1|2[abxy]|5|6|7|y|gy|apr1)\$)"),
+        re.compile(rb"(?m)^[^:\s]{1,64}:(?:\{SHA\}|\$(?:1|2[abxy]|5|6|7|y|gy|apr1)\$)"),
         "it has hashes of passwords in it",
     ),
-    (re.compile(rb"(?m)^\s*[\"']?client-key-data[\"']?\s*:\s*\S"), "it has the key of a client in it"),
     (
-        re.compile(rb"(?m)^\s*-?\s*[\"']?token[\"']?\s*:\s*[\"']?[A-Za-z0-9_.-]{16,}"),
-        "it has a token in it",
+        re.compile(rb"\bclient-key-data[\"']?[ \t]{0,16}:[ \t]{0,16}[\"']?[A-Za-z0-9+/]"),
+        "it has the key of a client in it",
     ),
-    (re.compile(rb"[a-z][a-z0-9+.-]*://[^\s/:@\"'<>${}]*:[^\s/@\"'<>${}]+@"), "it has a URL with a password in it"),
+    (re.compile(rb"\btoken[\"']?[ \t]{0,16}:[ \t]{0,16}[\"']?[A-Za-z0-9_.-]{16}"), "it has a token in it"),
+    (
+        re.compile(rb"[a-z][a-z0-9+.-]{1,15}://[^\s/:@\"'<>${}]{0,128}:[^\s/@\"'<>${}]{1,256}@"),
+        "it has a URL with a password in it",
+    ),
 )
 
 
