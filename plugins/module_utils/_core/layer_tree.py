@@ -66,8 +66,13 @@ def archive_path(name: str) -> str:
 
 def printable(text: str) -> str:
     """A name for messages: whatever cannot be shown is escaped."""
-    encoded = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in encoded)
+    return "".join(_shown(letter) for letter in text)
+
+
+def _shown(letter: str) -> str:
+    if "\udc80" <= letter <= "\udcff":  # a byte that is not UTF-8
+        return f"\\x{ord(letter) - 0xDC00:02x}"
+    return letter if letter.isprintable() else repr(letter)[1:-1]
 
 
 def merge_layers(layers: Iterable[Iterable[LayerEntry]]) -> LayerTree:

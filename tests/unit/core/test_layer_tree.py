@@ -133,4 +133,4 @@ def test_a_path_is_resolved_over_links() -> None:
 
 
 def test_names_can_be_shown() -> None:
-    assert printable("a\x1b[31m\udcff\n") == "a\\x1b[31m\\xff\\n"
+    assert printable("ä\x1b[31m\udcff\n\ud800") == "ä\\x1b[31m\\xff\\n\\ud800"
