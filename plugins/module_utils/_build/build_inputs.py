@@ -65,7 +65,7 @@ class BuildInputs:
 
     def pinned_images(self) -> tuple[str, ...]:
         """The images that the engine pulls, by digest."""
-        uses = (*self.user_uses, *self.final_uses)
+        uses = _from_outside(self.user_uses, self.final_uses)
         found = [str(use.reference.with_digest(self.digests[use.reference.canonical])) for use in uses]
         return tuple(dict.fromkeys([*([str(self.base)] if self.base else []), *found]))
 
@@ -89,7 +89,7 @@ def collect_inputs(request: BuildRequest, registry: Registry, cache: Path) -> Bu
     if root is None and request.containerfile is None:
         raise input_error("Nothing says what to build on: give the option base, or a Containerfile with a FROM.")
     contents = request.contents
-    digests = _digests(registry, [*user_uses, *final_uses], base)
+    digests = _digests(registry, _from_outside(user_uses, final_uses), base)
     pinned = root.with_digest(digests[root.canonical]) if root else None
     components = resolve_components(contents.components, registry, platform)
     machine_config = RenderedDirectory.read(contents.machine_config) if contents.machine_config else None
@@ -113,7 +113,7 @@ def collect_inputs(request: BuildRequest, registry: Registry, cache: Path) -> Bu
         hashes["release"] = release
     if machine_config is not None:
         hashes["machine_config"] = machine_config.content_hash
-    for use in (*user_uses, *final_uses):
+    for use in _from_outside(user_uses, final_uses):
         hashes[_input_name(use, base)] = digests[use.reference.canonical]
     if root is not None:
         hashes["base" if root is base else f"image {root.canonical.partition('@')[0]}"] = digests[root.canonical]
@@ -147,10 +147,15 @@ def _uses(
         user = image_uses(request.containerfile.containerfile, base, values) if request.containerfile else ()
         # It goes on with the image being built: what is put in the place of its FROM is no image from outside.
         anything = base or request.image
-        final = image_uses(request.final.containerfile, anything, values)[1:] if request.final else ()
+        final = image_uses(request.final.containerfile, anything, values) if request.final else ()
     except InvalidContainerfile as error:
         raise invalid_containerfile(error) from error
     return user, final
+
+
+def _from_outside(user: Iterable[ImageUse], final: Iterable[ImageUse]) -> tuple[ImageUse, ...]:
+    """All but what containerfile_final rests on, which is the image that is being built."""
+    return (*user, *(use for use in final if not use.is_root))
 
 
 def _digests(registry: Registry, uses: Iterable[ImageUse], base: ImageReference | None) -> dict[str, str]:

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+from typing import Any
 
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.process import capture
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.build_failure import (
@@ -152,13 +153,28 @@ class Engine:
 
     def local_labels(self, image: str) -> dict[str, str] | None:
         """The labels of an image in local storage; None where there is no such image."""
+        document = self._inspect(image)
+        if document is None:
+            return None
+        is_podman = self.name is EngineName.PODMAN
+        found = document.get("Labels") if is_podman else document["OCIv1"]["config"].get("Labels")
+        return {str(label): str(value) for label, value in (found or {}).items()}
+
+    def local_architecture(self, image: str) -> str | None:
+        """The architecture of an image in local storage, such as `arm64`; None where there is no such image."""
+        document = self._inspect(image)
+        if document is None:
+            return None
+        found = document if self.name is EngineName.PODMAN else document["OCIv1"]
+        return str(found.get("Architecture") or found.get("architecture"))
+
+    def _inspect(self, image: str) -> dict[str, Any] | None:
         done = capture([self.path, "inspect", "--type=image", image], ANSWER_SECONDS)
         if done.exit_code != 0:
             return None
         document = json.loads(done.output)
-        is_podman = self.name is EngineName.PODMAN
-        found = document[0].get("Labels") if is_podman else document["OCIv1"]["config"].get("Labels")
-        return {str(label): str(value) for label, value in (found or {}).items()}
+        found: dict[str, Any] = document[0] if isinstance(document, list) else document
+        return found
 
 
 def choose_isolation(wanted: str) -> str | None:

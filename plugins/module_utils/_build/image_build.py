@@ -32,6 +32,7 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._build.platform_ba
     check_that_steps_can_run,
     platform_base,
 )
+from ansible_collections.imagemode.nodes.plugins.module_utils._build.platform_inputs import inputs_of_platform
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.process import DeadlinePassed, capture
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.progress_file import ProgressFile
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.publication import (
@@ -90,7 +91,10 @@ class BuiltImage:
 
 @dataclass
 class ImageBuild:
-    """One run. `commands` collects what changes storage or registry, the removal of old layers aside."""
+    """One run. `commands` collects what changes storage or registry, the removal of old layers aside.
+
+    `pulled` are the images by digest that the engine had to have.
+    """
 
     request: BuildRequest
     inputs: BuildInputs
@@ -100,6 +104,7 @@ class ImageBuild:
     progress: ProgressFile
     commands: list[list[str]] = field(default_factory=list)
     log: Path | None = None
+    pulled: set[str] = field(default_factory=set)
 
     def published(self) -> Published:
         """Look where the image would be: in the registry, or in local storage when it is not to be pushed."""
@@ -249,7 +254,9 @@ class ImageBuild:
         with private_directory(files) as private:
             for platform in wanted_platforms(self.request):
                 base = platform_base(self.inputs.base, platform, self.sources)
-                phases = self._phases(platform)
+                inputs = inputs_of_platform(self.request, self.inputs, platform, self.sources)
+                self.pulled.update(inputs.pinned_images())
+                phases = self._phases(platform, inputs)
                 check_that_steps_can_run(phases, platform)
                 run = PhaseRun(
                     self._calls(engine, files, base, private),
@@ -263,10 +270,30 @@ class ImageBuild:
                     trace,
                 )
                 tags = self._tags(platform)
-                run.build(phases, self._local(platform), tags)
-                proof = ImageProof(engine, self.request, self.inputs, base, files, self._log_path())
+                self._build_platform(run, phases, platform, tags)
+                proof = ImageProof(engine, self.request, inputs, base, files, self._log_path())
                 warnings.extend(proof.prove(tags[0]))
         return tuple(dict.fromkeys(warnings))
+
+    def _build_platform(
+        self, run: PhaseRun, phases: Sequence[BuildPhase], platform: str, tags: tuple[str, ...]
+    ) -> None:
+        """Build, and look at what it is for: buildah 1.28 takes a cached step of another platform if its layers are the same."""
+        local, architecture = self._local(platform), platform.split("/")[1]
+        run.build(phases, local, tags)
+        if run.calls.engine.local_architecture(tags[0]) == architecture:
+            return
+        run.build(phases, local, tags, use_cache=False)
+        found = run.calls.engine.local_architecture(tags[0])
+        if found != architecture:
+            raise BuildError(
+                BuildFailure(
+                    FailureCategory.ENGINE,
+                    f"{run.calls.engine.name.value} was asked for {platform} and made an image for {found}. It was not pushed. "
+                    "A stage with a --platform of its own, or a base without a platform, may be the reason.",
+                    log=str(self.log),
+                )
+            )
 
     def _check_context(self) -> None:
         if hash_context(self.request) != self.inputs.context:
@@ -275,8 +302,8 @@ class ImageBuild:
                 "what its input key says. Nothing was pushed. Run again when nothing writes there any more."
             )
 
-    def _phases(self, platform: str) -> tuple[BuildPhase, ...]:
-        plan = phase_plan(self.request, self.inputs, platform)
+    def _phases(self, platform: str, inputs: BuildInputs | None = None) -> tuple[BuildPhase, ...]:
+        plan = phase_plan(self.request, inputs or self.inputs, platform)
         return build_phases(self.request, plan, platform, self._local(platform))
 
     def _calls(self, engine: Engine, files: BuildFiles, base: PlatformBase, private: Path) -> PhaseCalls:
@@ -292,7 +319,7 @@ class ImageBuild:
             for source, target in (part.volumes(private) if is_real else ())
         )
 
-        def call(phase: BuildPhase, tags: tuple[str, ...]) -> BuildCall:
+        def call(phase: BuildPhase, tags: tuple[str, ...], use_cache: bool) -> BuildCall:
             own = files.phase_context(phase.name) if phase.files else files.empty_context
             user_context = self.request.context if phase.source.called is not None else None
             return BuildCall(
@@ -303,7 +330,7 @@ class ImageBuild:
                 tags=tags,
                 timestamp=base.timestamp,
                 isolation=choose_isolation(self.request.isolation),
-                use_cache=self.request.layer_cache and not self.request.force,
+                use_cache=use_cache and self.request.layer_cache and not self.request.force,
                 registry_options=tuple(self.request.base_access.options()),
                 platform=phase.platform if self.request.platforms else None,
                 secrets=secrets,
@@ -335,12 +362,11 @@ class ImageBuild:
     def _prune(self, engine: Engine, ledger: LayerLedger, trace: StorageTrace) -> None:
         """Remove layers of earlier builds; with the cache off, also of this one."""
         current = {*trace.created, *trace.pulled, *self._all_local_names()}
-        bases = set(self.inputs.pinned_images())
 
         def keep(entry: str) -> bool:
             if not self.request.layer_cache:
                 return False
-            return entry in current or entry in bases or any(reused.startswith(entry) for reused in trace.reused)
+            return entry in current or entry in self.pulled or any(reused.startswith(entry) for reused in trace.reused)
 
         def remove(entry: str) -> bool:
             try:

@@ -31,14 +31,14 @@ TAIL_LINES = 500
 
 @dataclass(frozen=True)
 class PhaseCalls:
-    """What the engine calls of one build have in common. `call_of` makes the call for a phase and its tags."""
+    """What the engine calls of one build have in common. `call_of` makes the call for a phase, its tags, and with cache or not."""
 
     engine: Engine
-    call_of: Callable[[BuildPhase, tuple[str, ...]], BuildCall]
+    call_of: Callable[[BuildPhase, tuple[str, ...], bool], BuildCall]
 
-    def argv(self, phase: BuildPhase, tags: tuple[str, ...]) -> list[str]:
+    def argv(self, phase: BuildPhase, tags: tuple[str, ...], use_cache: bool = True) -> list[str]:
         """The command for one phase."""
-        return self.engine.build_argv(self.call_of(phase, tags))
+        return self.engine.build_argv(self.call_of(phase, tags, use_cache))
 
 
 @dataclass
@@ -56,16 +56,18 @@ class PhaseRun:
     trace: StorageTrace = field(default_factory=StorageTrace)
     began: float = field(default_factory=time.monotonic)
 
-    def build(self, phases: Sequence[BuildPhase], local_name: str, tags: tuple[str, ...]) -> None:
+    def build(
+        self, phases: Sequence[BuildPhase], local_name: str, tags: tuple[str, ...], use_cache: bool = True
+    ) -> None:
         """Build every phase; the last gets `tags`. Raises BuildError, DeadlinePassed, Interrupted."""
         for number, phase in enumerate(phases, start=1):
             is_last = number == len(phases)
             user_file = phase.source.containerfile if phase.source.called else None
             self.progress.phase(phase.name, number, len(phases), user_file, phase.source.titles)
             self.files.write_phase(phase.name, phase.text, None if phase.context else phase.files)
-            self._run(phase, tags if is_last else (f"{local_name}-{phase.name}",))
+            self._run(phase, tags if is_last else (f"{local_name}-{phase.name}",), use_cache)
 
-    def _run(self, phase: BuildPhase, tags: tuple[str, ...]) -> None:
+    def _run(self, phase: BuildPhase, tags: tuple[str, ...], use_cache: bool) -> None:
         tail: deque[str] = deque(maxlen=TAIL_LINES)
 
         def note(line: str) -> bool:
@@ -74,7 +76,7 @@ class PhaseRun:
             self.progress.read(line)
             return True
 
-        argv = self.calls.argv(phase, tags)
+        argv = self.calls.argv(phase, tags, use_cache)
         self.commands.append(argv)
         left = max(0.0, self.began + self.timeout - time.monotonic())
         try:
