@@ -74,6 +74,7 @@ class MountedTree:
             entry = self.entries.get(real) if real is not None else None
             if real is not None and entry is not None:
                 sha256 = self.sha256(real) if entry.type is FileType.FILE else None
+                found[real] = replace(entry, sha256=sha256)
                 found[path] = replace(entry, path=path, sha256=sha256)
         return found
 
