@@ -7,8 +7,8 @@ import contextlib
 import shutil
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.build_files import BuildFiles
@@ -25,6 +25,7 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._core.build_failur
     excerpt,
     last_step,
 )
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.step_script import script_failure
 
 TAIL_LINES = 500
 
@@ -85,7 +86,7 @@ class PhaseRun:
             raise BuildError(self._ended(phase, list(tail))) from error
         if exit_code != 0:
             failure = build_failure(phase.source, list(tail), exit_code, self.base, self.authfile)
-            raise BuildError(failure.with_log(str(self.log)))
+            raise BuildError(_foreseen(phase, tail, failure).with_log(str(self.log)))
 
     def _ended(self, phase: BuildPhase, tail: list[str]) -> BuildFailure:
         reached = last_step(tail)
@@ -99,6 +100,15 @@ class PhaseRun:
             excerpt=excerpt(tail),
             log=str(self.log),
         )
+
+
+def _foreseen(phase: BuildPhase, tail: Iterable[str], failure: BuildFailure) -> BuildFailure:
+    """The failure in the words of the collection's own script, where it was that which gave up."""
+    said = script_failure("\n".join(tail)) if phase.source.called is None else None
+    if said is None:
+        return failure
+    category, message = said
+    return replace(failure, category=category, message=f"Could not {failure.step}: {message}")
 
 
 @contextlib.contextmanager
