@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import json
 import os
+import signal
 import subprocess
 import tarfile
 from collections.abc import Callable, Iterator
@@ -14,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.imagemode.nodes.plugins.module_utils._build import oci_archive
 from ansible_collections.imagemode.nodes.plugins.module_utils._build import registry as registry_module
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.image_archive import ARCHIVE_SPEC, save_or_load
+from ansible_collections.imagemode.nodes.plugins.module_utils._build.process import check_that_somebody_listens
 from lab.registry import Registry
 from lab.signing import SigstoreKey
 from registry_images import digest_of, image, index, log_of, requests_since
@@ -282,3 +285,25 @@ def test_what_a_killed_run_left_goes_with_the_next(registry: Registry, tmp_path:
     (left / "archive").write_bytes(b"half")
     done(run("saved", registry, "archive/killed:1", tmp_path / "image.oci"))
     assert os.listdir(tmp_path) == ["image.oci"]
+
+
+def test_a_run_that_is_ended_leaves_the_old_archive_and_nothing_else(
+    registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest = image(registry, "archive/ended", "1")
+    image(registry, "archive/ended", "2", b"other")
+    archive = tmp_path / "image.oci"
+    done(run("saved", registry, "archive/ended:1", archive))
+    plain = check_that_somebody_listens
+
+    def end() -> None:
+        monkeypatch.setattr(oci_archive, "check_that_somebody_listens", plain)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(oci_archive, "check_that_somebody_listens", end)
+    failed = run("saved", registry, "archive/ended:2", archive)
+    assert (failed["failed"], failed["failure"]["retryable"]) == (True, True), failed
+    assert "SIGTERM" in failed["msg"]
+    assert os.listdir(tmp_path) == ["image.oci"]
+    assert oci_archive.OciArchive.read(archive).image.digest == digest
+    assert done(run("saved", registry, "archive/ended:2", archive))["changed"] is True

@@ -46,22 +46,19 @@ def run_job(
             access = registry_access(params).with_ca(Path(directory))
             return job(RegistryDocuments(access, commands=commands))
     except BuildError as error:
-        failure = error.failure
+        return _failed(error.failure, commands)
     except Interrupted as error:
-        failure = BuildFailure(
-            FailureCategory.ENGINE, f"Interrupted: {error}. {after_interruption} Run again.", retryable=True
-        )
+        message = f"Interrupted: {error}. {after_interruption} Run again."
+        return _failed(BuildFailure(FailureCategory.ENGINE, message, retryable=True), commands)
     except DeadlinePassed as error:
-        failure = BuildFailure(
-            FailureCategory.ENGINE,
-            f"{error}. The machine is overloaded, or its disk hangs. {after_interruption} Run again.",
-            retryable=True,
-        )
+        message = f"{error}. The machine is overloaded, or its disk hangs. {after_interruption} Run again."
+        return _failed(BuildFailure(FailureCategory.ENGINE, message, retryable=True), commands)
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        failure = BuildFailure(
-            FailureCategory.DISK if full else FailureCategory.ENGINE,
-            f"This host refuses: {error}. {after_interruption}",
-        )
+        category = FailureCategory.DISK if full else FailureCategory.ENGINE
+        return _failed(BuildFailure(category, f"This host refuses: {error}. {after_interruption}"), commands)
+
+
+def _failed(failure: BuildFailure, commands: list[list[str]]) -> JobOutcome:
     result = {"changed": False, "msg": failure.message, "failure": failure.as_result(), "commands": commands}
     return JobOutcome(result, failed=True)
