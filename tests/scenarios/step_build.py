@@ -7,8 +7,7 @@ import dataclasses
 import json
 import shutil
 import subprocess
-import tarfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.build_step import BuildStep
@@ -25,16 +24,22 @@ class Built:
     output: str
     image: str
 
-    def layers(self, directory: Path) -> list[dict[str, bytes]]:
-        """For every layer above the base's one: its paths, with the contents of files."""
-        shutil.rmtree(directory, ignore_errors=True)
-        subprocess.run(
-            [SKOPEO, "copy", "--quiet", f"containers-storage:{self.image}", f"dir:{directory}"],
-            check=True,
-            capture_output=True,
-        )
-        manifest = json.loads((directory / "manifest.json").read_text())
-        return [_contents(directory / layer["digest"].partition(":")[2]) for layer in manifest["layers"][1:]]
+    def layers(self, graph: Path) -> list[dict[str, bytes]]:
+        """For every layer above the base's one, the lowest first: its paths, with the contents of files.
+
+        Read from the storage of the engine at ``graph``, where each layer is a directory.
+        """
+        images = json.loads((graph / "overlay-images" / "images.json").read_text())
+        parents = {
+            layer["id"]: layer.get("parent")
+            for layer in json.loads((graph / "overlay-layers" / "layers.json").read_text())
+        }
+        top = next(image["layer"] for image in images if f"{self.image}:latest" in image.get("names", []))
+        found = []
+        while parents[top] is not None:
+            found.insert(0, _contents(graph / "overlay" / top / "diff"))
+            top = parents[top]
+        return found
 
     def run(self, *argv: str) -> str:
         """The output of a command in the image; fails where the command does."""
@@ -52,7 +57,7 @@ def build(
     name: str = "built",
     volumes: Sequence[tuple[str, str]] = (),
     options: Sequence[str] = (),
-    environment: Mapping[str, str] | None = None,
+    engine: str = BUILDAH,
 ) -> Built:
     """Build from a base in local storage. ``volumes`` are (source, target:options)."""
     context = work / "context"
@@ -62,20 +67,20 @@ def build(
             (context / file).write_bytes(content)
     containerfile = work / "Containerfile"
     containerfile.write_text("\n".join([f"FROM {base}", *(step.instruction for step in steps)]) + "\n")
-    argv = [BUILDAH, "build", "--layers", "--isolation=chroot", "--timestamp=1700000000", "--pull-never", *options]
+    argv = [engine, "build", "--layers", "--isolation=chroot", "--timestamp=1700000000", "--pull-never", *options]
     argv += [f"--volume={source}:{target}" for source, target in volumes]
     argv += [f"--tag=localhost/{name}", f"--file={containerfile}", str(context)]
-    done = subprocess.run(argv, capture_output=True, stdin=subprocess.DEVNULL, check=False, text=True, env=environment)
+    done = subprocess.run(argv, capture_output=True, stdin=subprocess.DEVNULL, check=False, text=True)
     return Built(done.returncode, done.stdout + done.stderr, f"localhost/{name}")
 
 
 def _contents(layer: Path) -> dict[str, bytes]:
-    with tarfile.open(layer) as tar:
-        found = {}
-        for entry in tar:
-            file = tar.extractfile(entry) if entry.isfile() else None
-            found["/" + entry.name.strip("/")] = file.read() if file else b""
-        return found
+    """Deleted paths are there too, as the devices that stand for them."""
+    found = {}
+    for path in layer.rglob("*"):
+        is_file = path.is_file() and not path.is_symlink()
+        found[f"/{path.relative_to(layer)}"] = path.read_bytes() if is_file else b""
+    return found
 
 
 def _checked(argv: Sequence[str]) -> str:

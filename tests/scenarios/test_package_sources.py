@@ -83,10 +83,12 @@ def install(work: Path, repositories: Repositories, entitlement: Entitlement, na
     return build(BASE, steps, work, f"{work.name.replace('_', '-').lower()}built", mounts, ["--no-cache"])
 
 
-def assert_clean(built: Built, work: Path, *secrets: bytes) -> None:
+def assert_clean(built: Built, storage: Path, *secrets: bytes) -> None:
     """What was installed is there; no secret is in any layer, and no repository or certificate has content."""
     assert built.exit_code == 0, built.output
-    for layer in built.layers(work / "layers"):
+    layers = built.layers(storage / "graph")
+    assert layers
+    for layer in layers:
         assert "/usr/bin/jq" in layer
         for path, content in layer.items():
             assert not any(secret in content for secret in secrets), path
@@ -94,21 +96,20 @@ def assert_clean(built: Built, work: Path, *secrets: bytes) -> None:
                 assert content == b"", path
 
 
-@pytest.mark.usefixtures("storage")
 class TestRepositories:
-    def test_a_private_ca(self, rpm_repositories: Path, tmp_path: Path) -> None:
+    def test_a_private_ca(self, storage: Path, rpm_repositories: Path, tmp_path: Path) -> None:
         authority = Authority.create(tmp_path / "ca")
         with served(rpm_repositories / "main", authority, tmp_path / "server") as address:
             option = {"name": "lab", "baseurl": address, "gpgcheck": False}
             repositories = Repositories.of([option], authority.certificate)
-            assert_clean(install(tmp_path, repositories, Entitlement()), tmp_path, b"BEGIN CERTIFICATE")
+            assert_clean(install(tmp_path, repositories, Entitlement()), storage, b"BEGIN CERTIFICATE")
             with pytest.raises(BuildError) as raised:
                 Repositories.of([option], None)
         assert raised.value.failure.category is FailureCategory.DEPENDENCY
         assert "sslcacert" in raised.value.failure.message
         assert not raised.value.failure.retryable
 
-    def test_a_client_certificate(self, guarded: Server, tmp_path: Path) -> None:
+    def test_a_client_certificate(self, storage: Path, guarded: Server, tmp_path: Path) -> None:
         option = {
             "name": "lab",
             "baseurl": guarded.address,
@@ -120,9 +121,11 @@ class TestRepositories:
         repositories = Repositories.of([option], None)
         key = guarded.key.read_bytes().strip()
         assert repositories.secrets() == {"repository lab: sslclientkey": key}
-        assert_clean(install(tmp_path, repositories, Entitlement()), tmp_path, key)
+        assert_clean(install(tmp_path, repositories, Entitlement()), storage, key)
 
-    def test_a_server_that_went_away_is_named_by_dnf(self, rpm_repositories: Path, tmp_path: Path) -> None:
+    def test_a_server_that_went_away_is_named_by_dnf(
+        self, storage: Path, rpm_repositories: Path, tmp_path: Path
+    ) -> None:
         authority = Authority.create(tmp_path / "ca")
         with served(rpm_repositories / "main", authority, tmp_path / "server") as address:
             option = {"name": "lab", "baseurl": address, "gpgcheck": False}
@@ -135,29 +138,30 @@ class TestRepositories:
             Repositories.of([option], authority.certificate)
         assert raised.value.failure.retryable
 
-    def test_a_repo_file_beside_others(self, rpm_repositories: Path, tmp_path: Path) -> None:
+    def test_a_repo_file_beside_others(self, storage: Path, rpm_repositories: Path, tmp_path: Path) -> None:
         """The build sees these repositories and no others."""
         (tmp_path / "one.repo").write_text("[one]\nname=one\nbaseurl=http://127.0.0.1:9/\nenabled=0\n")
         options: list[dict[str, object]] = [
             {"name": "one", "file": str(tmp_path / "one.repo"), "snapshot": "2026-11-20"},
             {"name": "lab", "baseurl": str(rpm_repositories / "main"), "gpgcheck": False},
         ]
-        assert_clean(install(tmp_path, Repositories.of(options, None), Entitlement()), tmp_path)
+        assert_clean(install(tmp_path, Repositories.of(options, None), Entitlement()), storage)
 
 
-@pytest.mark.usefixtures("storage")
 class TestEntitlement:
-    def test_a_vendors_repository(self, entitled: Path, tmp_path: Path) -> None:
+    def test_a_vendors_repository(self, storage: Path, entitled: Path, tmp_path: Path) -> None:
         entitlement = Entitlement.of(str(entitled))
         built = install(tmp_path, Repositories(), entitlement)
-        assert_clean(built, tmp_path, *entitlement.secrets().values(), b"BEGIN CERTIFICATE")
+        assert_clean(built, storage, *entitlement.secrets().values(), b"BEGIN CERTIFICATE")
 
-    def test_beside_repositories_of_ones_own(self, entitled: Path, rpm_repositories: Path, tmp_path: Path) -> None:
+    def test_beside_repositories_of_ones_own(
+        self, storage: Path, entitled: Path, rpm_repositories: Path, tmp_path: Path
+    ) -> None:
         own = {"name": "own", "baseurl": str(rpm_repositories / "signed"), "gpgcheck": False}
         built = install(tmp_path, Repositories.of([own], None), Entitlement.of(str(entitled)))
-        assert_clean(built, tmp_path)
+        assert_clean(built, storage)
 
-    def test_without_it_the_vendor_refuses(self, entitled: Path, tmp_path: Path) -> None:
+    def test_without_it_the_vendor_refuses(self, storage: Path, entitled: Path, tmp_path: Path) -> None:
         option = {"name": "vendor", "file": str(entitled / "redhat.repo"), "snapshot": "1"}
         done = install(tmp_path, Repositories.of([option], None), Entitlement())
         category, message = script_failure(done.output) or pytest.fail(done.output)
