@@ -35,7 +35,7 @@ class Built:
             for layer in json.loads((graph / "overlay-layers" / "layers.json").read_text())
         }
         top = next(image["layer"] for image in images if f"{self.image}:latest" in image.get("names", []))
-        found = []
+        found: list[dict[str, bytes]] = []
         while parents[top] is not None:
             found.insert(0, _contents(graph / "overlay" / top / "diff"))
             top = parents[top]
