@@ -16,6 +16,7 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._build.rendered_ou
     OutputItem,
     found_items,
     output_items,
+    remove_unfinished,
     write_items,
 )
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.build_failure import BuildError
@@ -71,8 +72,10 @@ def render_machine_config(params: Mapping[str, Any], check_mode: bool, load_yaml
         documents += [(f"documents[{number}]", value) for number, value in enumerate(params["documents"])]
         rendering = render(merge(documents, params["role"], params["acceptable"]), options)
         wanted, found = output_items(rendering), found_items(dest)
-        if wanted != found and not check_mode:
-            write_items(dest, wanted)
+        if not check_mode:
+            remove_unfinished(dest)
+            if wanted != found:
+                write_items(dest, wanted)
     except (InvalidConfig, InvalidOption) as error:
         return _failed(str(error), [str(error)])
     except PolicyNotUnderstood as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import base64
 import fcntl
+import glob
 import json
 import os
 import shutil
@@ -99,16 +100,19 @@ def found_items(dest: Path) -> dict[str, OutputItem]:
     return items
 
 
-def write_items(dest: Path, items: Mapping[str, OutputItem]) -> None:
-    """Put the directory in place of what is there. A run that was killed leaves the old one, or none, and the next run cleans up.
+def remove_unfinished(dest: Path) -> None:
+    """Remove what a run that was killed left beside the directory: it may hold secrets. Raises OSError."""
+    if dest.parent.is_dir():
+        with _alone_in(dest.parent):
+            for left in dest.parent.glob(f".{glob.escape(dest.name)}.*{_UNFINISHED}"):
+                shutil.rmtree(left)
 
-    Raises BuildError, OSError.
-    """
+
+def write_items(dest: Path, items: Mapping[str, OutputItem]) -> None:
+    """Put the directory in place of what is there. A run that is killed leaves the old one or none. Raises BuildError, OSError."""
     dest.parent.mkdir(parents=True, exist_ok=True)
     with _alone_in(dest.parent):
         found_items(dest)
-        for left in dest.parent.glob(f".{dest.name}.*{_UNFINISHED}"):
-            shutil.rmtree(left)
         new = Path(tempfile.mkdtemp(prefix=f".{dest.name}.", suffix=_UNFINISHED, dir=dest.parent))
         try:
             _fill(new, items)
