@@ -10,8 +10,13 @@ import time
 import typing as t
 import uuid
 
+from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.options import BUILD_SPEC
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.build_failure import (
+    BuildFailure,
+    FailureCategory,
+)
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.build_progress import ProgressNote
 from ansible_collections.imagemode.nodes.plugins.plugin_utils._build_watch import Look, watching
 from ansible_collections.imagemode.nodes.plugins.plugin_utils._terminal import say
@@ -48,15 +53,24 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible ships no types
         return result
 
     def _module(self, arguments: Result, variables: Result) -> Result:
-        return t.cast(
-            Result,
-            self._execute_module(
-                module_name=self._task.action,
-                module_args=arguments,
-                task_vars=variables,
-                wrap_async=bool(self._task.async_val),
-            ),
-        )
+        """The module's own result. A lost connection is a failure of the build: UNREACHABLE would skip `rescue`."""
+        try:
+            return t.cast(
+                Result,
+                self._execute_module(
+                    module_name=self._task.action,
+                    module_args=arguments,
+                    task_vars=variables,
+                    wrap_async=bool(self._task.async_val),
+                ),
+            )
+        except AnsibleConnectionFailure as error:
+            message = (
+                f"The connection to the build host failed: {error.message} What was being built there has been ended; no tag is half "
+                "pushed. Run again; it resumes from the layers it has."
+            )
+            failure = BuildFailure(FailureCategory.ENGINE, message, retryable=True)
+            return {"failed": True, "unreachable_host": True, "msg": message, "failure": failure.as_result()}
 
     def _interval(self, variables: t.Mapping[str, t.Any]) -> float:
         """Seconds between two looks; 0 for none. A value that is no number is as good as none given."""
@@ -66,7 +80,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible ships no types
 
     def _can_be_watched(self) -> bool:
         """Not with async, whose task does not wait; in check mode nothing lasts; no_log may hide what steps say."""
-        if self._task.async_val or self._task.check_mode or self._task.no_log or "progress_file" not in BUILD_SPEC:
+        if self._task.async_val or self._task.check_mode or self._task.no_log:
             return False
         return str(self._connection.transport).rpartition(".")[2] in _WITHOUT_STATE
 
