@@ -22,6 +22,7 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._build.resolved_im
     ResolvedImage,
     UnknownManifest,
 )
+from ansible_collections.imagemode.nodes.plugins.module_utils._build.signature_evidence import attachment_tag
 
 INDEX_FILE = "index.json"
 LAYOUT_FILE = "oci-layout"
@@ -48,27 +49,18 @@ class OciArchive:
 
         Contents of layers are checked when they are copied. Raises UnusableArchive, and OSError.
         """
-        with _opened(path) as archive:
-            contents = _Contents.of(archive)
-            if INDEX_FILE not in contents.members:
-                docker = "manifest.json" in contents.members
-                raise UnusableArchive(
-                    "is one of Docker's format (`docker save`), not an oci-archive: make it with `skopeo copy --all … oci-archive:FILE`"
-                    if docker
-                    else "has no index.json, so it is not an oci-archive, or not a whole one"
-                )
-            entries = contents.json(INDEX_FILE).get("manifests") or []
-            if len(entries) != 1:
-                names = [str((entry.get("annotations") or {}).get(NAME_ANNOTATION)) for entry in entries]
-                raise UnusableArchive(
-                    f"has {len(entries)} images ({', '.join(names)}), and only an archive of one can be loaded"
-                )
-            image = contents.image(str(entries[0]["digest"]))
-            signatures = {}
-            if SIGNATURES_FILE in contents.members:
-                for entry in contents.json(SIGNATURES_FILE).get("manifests") or []:
-                    signatures[str(entry["annotations"][NAME_ANNOTATION])] = str(entry["digest"])
-                    contents.image(str(entry["digest"]))
+        try:
+            with _opened(path) as archive:
+                contents = _Contents.of(archive)
+                image = contents.only_image()
+                signatures = contents.signatures()
+        except UnusableArchive:
+            raise
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise UnusableArchive(f"is damaged: a manifest in it lacks what belongs there ({error!r})") from error
+        strange = set(signatures) - {attachment_tag(digest) for digest in (image.digest, *image.manifests)}
+        if strange:
+            raise UnusableArchive(f"has {sorted(strange)[0]!r} among its signatures, which is not one of this image")
         return cls(path, image, signatures)
 
     def extract_signatures(self, layout: Path) -> None:
@@ -76,9 +68,9 @@ class OciArchive:
         (layout / "blobs" / "sha256").mkdir(parents=True)
         with _opened(self.path) as archive:
             contents = _Contents.of(archive)
-            index = contents.bytes(SIGNATURES_FILE)
+            index = contents.content(SIGNATURES_FILE)
             (layout / INDEX_FILE).write_bytes(index)
-            (layout / LAYOUT_FILE).write_bytes(contents.bytes(LAYOUT_FILE))
+            (layout / LAYOUT_FILE).write_bytes(contents.content(LAYOUT_FILE))
             for digest in self.signatures.values():
                 manifest = contents.blob(digest)
                 document = json.loads(manifest)
@@ -141,7 +133,7 @@ class _Contents:
             raise UnusableArchive(f"ends too early ({error}): it was not copied as a whole") from error
         return cls(archive, found)
 
-    def bytes(self, name: str) -> bytes:
+    def content(self, name: str) -> bytes:
         """The content of a small member. Raises UnusableArchive."""
         member = self.members.get(name)
         if member is None:
@@ -157,10 +149,10 @@ class _Contents:
             raise UnusableArchive(f"ends within {name}: it was not copied as a whole")
         return content
 
-    def json(self, name: str) -> dict[str, Any]:
+    def document(self, name: str) -> dict[str, Any]:
         """The same as a JSON object. Raises UnusableArchive."""
         try:
-            found = json.loads(self.bytes(name))
+            found = json.loads(self.content(name))
         except ValueError as error:
             raise UnusableArchive(f"is damaged: {name} is not JSON ({error})") from error
         if not isinstance(found, dict):
@@ -169,10 +161,36 @@ class _Contents:
 
     def blob(self, digest: str) -> bytes:
         """A small blob, held against its digest. Raises UnusableArchive."""
-        content = self.bytes(_blob_name(digest))
+        content = self.content(_blob_name(digest))
         if "sha256:" + hashlib.sha256(content).hexdigest() != digest:
             raise UnusableArchive(f"is damaged: the content of {digest} has another digest")
         return content
+
+    def only_image(self) -> ResolvedImage:
+        """The image that the archive is about. Raises UnusableArchive, and what a strange document causes."""
+        if INDEX_FILE not in self.members:
+            docker = "manifest.json" in self.members
+            raise UnusableArchive(
+                "is one of Docker's format (`docker save`), not an oci-archive: make it with `skopeo copy --all … oci-archive:FILE`"
+                if docker
+                else "has no index.json, so it is not an oci-archive, or not a whole one"
+            )
+        entries = self.document(INDEX_FILE).get("manifests") or []
+        if len(entries) != 1:
+            names = [str((entry.get("annotations") or {}).get(NAME_ANNOTATION)) for entry in entries]
+            raise UnusableArchive(
+                f"has {len(entries)} images ({', '.join(names)}), and only an archive of one can be loaded"
+            )
+        return self.image(str(entries[0]["digest"]))
+
+    def signatures(self) -> dict[str, str]:
+        """The tags of the attachments and the digests of their manifests. Raises as `only_image` does."""
+        if SIGNATURES_FILE not in self.members:
+            return {}
+        entries = self.document(SIGNATURES_FILE).get("manifests") or []
+        return {
+            str(entry["annotations"][NAME_ANNOTATION]): self.image(str(entry["digest"])).digest for entry in entries
+        }
 
     def image(self, digest: str) -> ResolvedImage:
         """The image or index of a digest, with everything that belongs to it there. Raises UnusableArchive."""
