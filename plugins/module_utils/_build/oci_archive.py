@@ -84,7 +84,8 @@ def write(layout: Path, target: Path) -> None:
     The same layout always gives the same bytes. Raises OSError, and Interrupted.
     """
     index = json.loads((layout / INDEX_FILE).read_bytes())
-    images, signatures = [], []
+    images: list[dict[str, Any]] = []
+    signatures: list[dict[str, Any]] = []
     for entry in index["manifests"]:
         is_signature = (entry.get("annotations") or {}).get(NAME_ANNOTATION, "").endswith(".sig")
         (signatures if is_signature else images).append(entry)
