@@ -83,7 +83,9 @@ def collect_inputs(request: BuildRequest, registry: Registry, cache: Path) -> Bu
     platform = wanted_platforms(request)[0]
     base, release = request.base, None
     if request.release is not None:
-        base, release = component_of_release(request.release.image, request.release.component, registry, cache)
+        base, release = component_of_release(
+            request.release.image, request.release.component, registry, cache, platform
+        )
     user_uses, final_uses = _uses(request, base, platform)
     root = next((use.reference for use in user_uses if use.is_root), None if request.containerfile else base)
     if root is None and request.containerfile is None:

@@ -26,6 +26,7 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._core.image_refere
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.input_key import LABEL_PREFIX, LONGEST_TAG
 
 VERSION_LABEL = "org.opencontainers.image.version"
+LISTINGS = "listings"  # below work_dir: what images consist of, by digest
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,11 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._build.build_input
     wanted_platforms,
 )
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.build_phases import BuildPhase, build_phases
-from ansible_collections.imagemode.nodes.plugins.module_utils._build.build_request import BuildRequest, input_error
+from ansible_collections.imagemode.nodes.plugins.module_utils._build.build_request import (
+    LISTINGS,
+    BuildRequest,
+    input_error,
+)
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.components import check_components
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.engine import BuildCall, Engine, choose_isolation
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.image_proof import ImageProof
@@ -271,7 +275,7 @@ class ImageBuild:
                 )
                 tags = self._tags(platform)
                 self._build_platform(run, phases, platform, tags)
-                proof = ImageProof(engine, self.request, inputs, base, files, self._log_path())
+                proof = ImageProof(engine, self.request, inputs, base, files, self._log_path(), platform, self.sources)
                 warnings.extend(proof.prove(tags[0]))
         return tuple(dict.fromkeys(warnings))
 
@@ -383,7 +387,7 @@ class ImageBuild:
 
     @property
     def _cache(self) -> Path:
-        return self.request.work_dir / "listings"
+        return self.request.work_dir / LISTINGS
 
     def _local(self, platform: str) -> str:
         return f"localhost/imagemode-build/{self.request.slug}:{platform.partition('/')[2].replace('/', '-')}"

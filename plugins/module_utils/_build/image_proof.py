@@ -3,18 +3,21 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.build_files import BuildFiles
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.build_inputs import BuildInputs
-from ansible_collections.imagemode.nodes.plugins.module_utils._build.build_request import BuildRequest
+from ansible_collections.imagemode.nodes.plugins.module_utils._build.build_request import LISTINGS, BuildRequest
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.built_tree import BuiltTree, built_tree
+from ansible_collections.imagemode.nodes.plugins.module_utils._build.components import check_base_survived
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.engine import Engine, choose_isolation
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.image_lint import lint_image
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.leak_search import find_leaks
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.platform_base import PlatformBase
+from ansible_collections.imagemode.nodes.plugins.module_utils._build.registry import Registry
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.registry_secrets import registry_secrets
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.build_failure import (
     EXCERPT_LINES,
@@ -44,18 +47,32 @@ class ImageProof:
     base: PlatformBase
     files: BuildFiles
     log: Path
+    platform: str
+    sources: Registry
 
     def prove(self, image: str) -> tuple[str, ...]:
         """Raise BuildError of category leak, verify or lint; returns what is only to be warned of."""
         warnings = list(self._search_leaks(image))
-        if self.request.checks == "off" and self.inputs.machine_config is None:
-            return tuple(warnings)
-        with built_tree(self.engine, image, self.files.directory) as tree:
-            self._check_configuration(tree)
-            if self.request.checks != "off":
-                warnings.extend(self._check_files(tree, image))
-                warnings.extend(self._lint(tree.entries, image))
+        with contextlib.ExitStack() as stack:
+
+            def tree_of(name: str) -> BuiltTree:
+                return stack.enter_context(built_tree(self.engine, name, self.files.directory))
+
+            base = tree_of(str(self.inputs.base)).entries if self.inputs.base and self._looks_at_base else None
+            if base is not None and self.inputs.components:
+                cache = self.request.work_dir / LISTINGS
+                warnings.extend(check_base_survived(self.inputs.components, self.sources, self.platform, cache, base))
+            if self.request.checks != "off" or self.inputs.machine_config is not None:
+                tree = tree_of(image)
+                self._check_configuration(tree)
+                if self.request.checks != "off":
+                    warnings.extend(self._check_files(tree, image, base))
+                    warnings.extend(self._lint(tree.entries, image))
         return tuple(warnings)
+
+    @property
+    def _looks_at_base(self) -> bool:
+        return self.request.checks != "off" or bool(self.inputs.components)
 
     def _search_leaks(self, image: str) -> Iterator[str]:
         secrets = {
@@ -93,14 +110,9 @@ class ImageProof:
                 findings,
             )
 
-    def _check_files(self, tree: BuiltTree, image: str) -> list[str]:
+    def _check_files(self, tree: BuiltTree, image: str, base: FileTree | None) -> list[str]:
         labels = self.engine.local_labels(image) or {}
-        if self.inputs.base is None:
-            findings = check_image(tree.entries, tree.read, labels)
-        else:
-            with built_tree(self.engine, str(self.inputs.base), self.files.directory) as base:
-                findings = check_image(tree.entries, tree.read, labels, base.entries)
-        return self._verdict(findings)
+        return self._verdict(check_image(tree.entries, tree.read, labels, base))
 
     def _verdict(self, findings: Sequence[Finding]) -> list[str]:
         errors = [finding for finding in findings if finding.severity is Severity.ERROR]

@@ -8,6 +8,7 @@ from typing import Any
 
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.build_inputs import collect_inputs
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.build_request import (
+    LISTINGS,
     BuildRequest,
     unused_arguments,
 )
@@ -76,7 +77,7 @@ def layered_build(params: Mapping[str, Any], check_mode: bool) -> Outcome:
 
 def _image_build(request: BuildRequest, progress: ProgressFile) -> ImageBuild:
     sources = Registry(request.base_access)
-    inputs = collect_inputs(request, sources, request.work_dir / "listings")
+    inputs = collect_inputs(request, sources, request.work_dir / LISTINGS)
     signer = Signer.of(request.sign, request.access)
     return ImageBuild(request, inputs, sources, Registry(request.access), signer, progress)
 

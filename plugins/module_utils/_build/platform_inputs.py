@@ -10,15 +10,12 @@ from dataclasses import replace
 
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.build_inputs import BuildInputs
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.build_request import BuildRequest
-from ansible_collections.imagemode.nodes.plugins.module_utils._build.components import resolve_components
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.registry import Registry
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.build_failure import FailureCategory
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.image_reference import ImageReference
 
 
-def inputs_of_platform(
-    request: BuildRequest, inputs: BuildInputs, platform: str, registry: Registry
-) -> BuildInputs:
+def inputs_of_platform(request: BuildRequest, inputs: BuildInputs, platform: str, registry: Registry) -> BuildInputs:
     """The same inputs for one of the platforms that were asked for; unchanged where none was. Raises BuildError."""
     if not request.platforms:
         return inputs
@@ -34,8 +31,7 @@ def inputs_of_platform(
         base=base.with_digest(_manifest(base, platform, registry)) if base else None,
         digests=digests,
         components=tuple(
-            replace(one, digest=one.manifest)
-            for one in resolve_components(request.contents.components, registry, platform)
+            replace(one, digest=one.pinned_for(platform).digest or one.digest) for one in inputs.components
         ),
     )
 
