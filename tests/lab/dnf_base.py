@@ -120,6 +120,8 @@ def _make_base(made: Path, work: Path) -> None:
     for directory in ("tmp", "boot", "run", "var/log", "var/cache", "var/tmp"):
         for left in (root / directory).iterdir():
             shutil.rmtree(left) if left.is_dir() and not left.is_symlink() else left.unlink()
+    for suffix in ("-shm", "-wal"):  # SQLite's, with random numbers in it; all changes are in the database by now
+        (root / DATABASE[1:] / f"rpmdb.sqlite{suffix}").unlink(missing_ok=True)
     modules = next((root / "usr/lib/modules").iterdir())
     (modules / "initramfs.img").write_text("initramfs of the base\n")
     _run(["chroot", str(root), "depmod", modules.name])
