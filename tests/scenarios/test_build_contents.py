@@ -4,15 +4,18 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from crafted_image import file, push_image
 from image_builder import Builder, builder_of, tool
 from lab.images import build_base
 from lab.registry import Registry
+from lab.signing import GpgKey
 
 NO_TLS = "--tls-verify=false"
 
@@ -223,3 +226,56 @@ def test_nothing_of_a_build_stays_in_storage_but_its_cache(builder: Builder, reg
     after = subprocess.run(["buildah", "images", "-aq"], capture_output=True, text=True, check=True).stdout.split()
     assert sorted(after) == sorted(before)
     assert subprocess.run(["buildah", "containers", "-q"], capture_output=True, check=True).stdout == b""
+
+
+def test_a_release_names_the_base_and_its_move_builds_again(
+    builder: Builder, registry: Registry, base_image: str
+) -> None:
+    release = f"{registry.address}/build/release:4.20"
+
+    def publish(text: str) -> None:
+        stream = {"kind": "ImageStream", "apiVersion": "image.openshift.io/v1"}
+        tags = [{"name": "node-os", "from": {"kind": "DockerImage", "name": base_image}}]
+        references = json.dumps({**stream, "spec": {"tags": tags}}).encode()
+        files = [file("release-manifests/image-references", references), file("note", text.encode())]
+        push_image(registry, "build/release", "4.20", files)
+
+    options: dict[str, Any] = {"base": None, "release": release, "release_component": "node-os"}
+    publish("first")
+    built = builder.build(**options)
+    assert built["base"].rpartition("@")[2] == base_image.rpartition("@")[2]
+    assert labels(builder)["io.imagemode.release"].startswith("sha256:")
+    assert builder.build(True, **options)["changed"] is False
+    publish("second")
+    predicted = builder.build(True, **options)
+    assert (predicted["changed"], predicted["changed_inputs"]) == (True, ["release"])
+
+
+def test_an_image_is_signed_before_its_tag_names_it(builder: Builder, tmp_path: Path) -> None:
+    if shutil.which("gpg") is None:
+        pytest.skip("gpg is not installed")
+    key = GpgKey.create(tmp_path / "gpg")
+    staging = tmp_path / "staging"
+    sign = {
+        "gpg": key.fingerprint,
+        "gnupghome": str(key.home),
+        "lookaside_staging": staging.as_uri(),
+        **dict.fromkeys(("sigstore_key", "public_key", "passphrase_file", "gpg_passphrase_file")),
+    }
+    unsigned = builder.build()
+    assert unsigned["action"] == "build"
+    predicted = builder.build(True, sign=sign)
+    signed = builder.build(sign=sign)
+    assert (signed["action"], signed["pushed_bytes"], signed["digest"]) == ("sign", 0, unsigned["digest"])
+    assert len(predicted["commands"]) == len(signed["commands"]) == 1
+    assert "signed" in signed["msg"]
+    assert builder.build(sign=sign)["changed"] is False
+
+    (builder.context / "motd").write_text("other\n")
+    built = builder.build(sign=sign)
+    assert built["action"] == "build"
+    words = [" ".join(command) for command in built["commands"]]
+    signing = next(index for index, text in enumerate(words) if "--sign-by" in text)
+    assert signing == len(words) - 2  # the last points the tag
+    name = f"{builder.name}@{built['digest'].replace(':', '=')}"
+    assert (staging / name / "signature-1").is_file()
