@@ -62,7 +62,7 @@ def progress(text: str, host: str) -> list[str]:
 
 
 def left_behind(project: BuildProject) -> list[Path]:
-    return list(project.directory.rglob("progress-*")) + list(project.directory.rglob(".progress-*"))
+    return list((project.directory / ".cache" / "imagemode-build").glob("*progress-*"))
 
 
 def check_lines(stdout: str, host: str) -> None:
@@ -87,7 +87,6 @@ def test_steps_are_shown_over_ssh(over_ssh: BuildProject) -> None:
     run = over_ssh.run()
     assert run.returncode == 0, run.stdout + run.stderr
     check_lines(run.stdout, "builder")
-    assert list(Path("~/.cache/imagemode-build").expanduser().glob("progress-*")) == []
 
 
 @pytest.mark.parametrize("interval", [60, 0, "never"])
