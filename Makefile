@@ -47,7 +47,7 @@ lab: ## The node lab by hand [ARGS="--help"]
 	@dev/as-root $(PYTHON) -m lab $(ARGS)
 
 .PHONY: bench
-bench: ## What a task costs on a node, compared with a plain command
+bench: ## What a task costs on a node, compared with a plain command, and what a build costs
 	@dev/setup dev
 	@dev/as-root $(PYTHON) -m lab.bench $(ARGS)
 

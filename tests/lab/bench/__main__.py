@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from lab import bench, inventory
-from lab.bench import no_op, operations, rolling_update
+from lab.bench import build, no_op, operations, rolling_update
 from lab.bench.task_cost import BenchFailure
 from lab.registry import Registry
 
@@ -31,6 +31,7 @@ MEASUREMENTS: dict[str, Measurement] = {
     "lab": _over_lab,
     "operations": operations.measure,
     "update": rolling_update.measure,
+    "build": build.measure,
 }
 
 
