@@ -6,6 +6,8 @@ from __future__ import annotations
 import email
 import email.policy
 import http.server
+import json
+import re
 import shutil
 import threading
 from pathlib import Path
@@ -267,3 +269,38 @@ def test_two_build_hosts_of_one_architecture_are_a_mistake(project: BuildProject
     run = project.run()
     assert run.returncode != 0
     assert "more than one build host for the same platform: they built linux/amd64, linux/amd64" in run.stdout
+
+
+def test_machine_configs_are_rendered_and_built_in_and_check_mode_says_which_input_differs(
+    project: BuildProject, registry: Registry
+) -> None:
+    configs = project.directory / "files" / "configs"
+    configs.mkdir()
+
+    def write(source: str) -> None:
+        file = {"path": "/etc/fleet.conf", "mode": 0o644, "contents": {"source": source}}
+        ignition = {"ignition": {"version": "3.4.0"}, "storage": {"files": [file]}}
+        (configs / "50-fleet.json").write_text(json.dumps(ignition))
+
+    write("data:,one")
+    project.set(imagemode_machine_configs=["files/configs"], imagemode_build_checks="off")
+    first = project.run()
+    assert first.returncode == 0, first.stdout + first.stderr
+    assert project.run("--check").stdout.count("changed=1") == 0
+
+    write("data:,two")
+    checked = project.run("--check", "--diff")
+    assert checked.returncode == 0, checked.stdout
+    assert "is yet to be built" in checked.stdout
+    assert re.search(r"^\+.*machine.config", checked.stdout, re.MULTILINE), checked.stdout
+    assert registry.digest(project.repository, "1") == artifacts(first)["digest"]
+
+
+def test_nothing_is_removed_while_a_node_cannot_be_asked(project: BuildProject, registry: Registry) -> None:
+    project.set(imagemode_build_retention={"keep": 0})
+    for number in range(2):
+        project.containerfile(f"COPY motd /usr/lib/motd{number}\n")
+        run = project.run()
+        assert run.returncode == 0, run.stdout + run.stderr
+    assert "nobody knows what these nodes run: n1, n2" in run.stdout
+    assert len(registry.tags(project.repository)) == 3
