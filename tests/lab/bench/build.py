@@ -135,7 +135,7 @@ class Bench:
             "/srv": None,
             "/mnt": None,
         }
-        outcome = render_machine_config(params, False, yaml.safe_load_all)
+        outcome = render_machine_config(params, False, lambda text: list(yaml.safe_load_all(text)))
         if outcome.failed:
             raise BenchFailure(f"the machine config was not rendered: {outcome.result}")
 
