@@ -40,7 +40,9 @@ def test_old_images_go_and_what_a_node_runs_stays(
         project = make_project(group_vars={"workers": {**variables, **text}})
         run = project.run(PLAYBOOK, extra_vars={"imagemode_pool": "workers"})
         assert run.rc == 0, run.stdout
-        return registry.digest("kept/node", "1")
+        digest = registry.digest("kept/node", "1")
+        assert digest is not None
+        return digest
 
     make_node("n1", image=base_image)
     first = build(1)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 _SHOWN = 5
+_OF_THE_ENGINE = ("subprocess exited with status", "Error: building at STEP")
 
 
 def failure_lines(failure: Mapping[str, Any]) -> list[str]:
@@ -21,8 +22,7 @@ def failure_lines(failure: Mapping[str, Any]) -> list[str]:
     lines = [f"{image} was not built{platform} on {host}: {failure.get('category') or 'other'}{_place(failure)}"]
     message = str(failure.get("message") or "Nothing is known about it.")
     lines.append(message)
-    said = [str(line) for line in failure.get("excerpt") or () if str(line).strip() and str(line) not in message]
-    lines.extend(f"    {line}" for line in said[-_SHOWN:])
+    lines.extend(f"    {line}" for line in _said(failure, message)[-_SHOWN:])
     if failure.get("log"):
         lines.append(f"The whole output is on {host} in {failure['log']}")
     lines.append(
@@ -31,6 +31,12 @@ def failure_lines(failure: Mapping[str, Any]) -> list[str]:
         else "Correct it and run the same command again: steps that are done are not repeated."
     )
     return lines
+
+
+def _said(failure: Mapping[str, Any], message: str) -> list[str]:
+    """What was printed, without what the message has already and what an engine adds to every failure."""
+    lines = dict.fromkeys(str(line) for line in failure.get("excerpt") or () if str(line).strip())
+    return [line for line in lines if line not in message and not line.startswith(_OF_THE_ENGINE)]
 
 
 def _place(failure: Mapping[str, Any]) -> str:
