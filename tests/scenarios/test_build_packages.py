@@ -82,7 +82,6 @@ def test_an_image_made_of_packages(
     assert differing == [len(before) - 1]
 
 
-@pytest.mark.xfail(strict=True, reason="the build does not hand the state of its repositories to the steps yet")
 def test_packages_that_changed_are_taken_anew(builder: Builder, dnf_base_image: str, repository: Path) -> None:
     asked = options(dnf_base_image, repository, packages=["jq"])
     builder.build(**asked)

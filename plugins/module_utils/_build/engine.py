@@ -66,7 +66,7 @@ class BuildCall:
     """What an engine is asked to build. `ignore_file` may be empty; `timestamp` is in seconds since 1970.
 
     `platform` is None for the host's own. `secrets` are pairs of a name and a file, `volumes` of a directory and where
-    steps see it, read-only.
+    steps see it, read-only. `private` is the directory in which copies for this build are.
     """
 
     containerfile: Path
@@ -81,6 +81,7 @@ class BuildCall:
     platform: str | None = None
     secrets: tuple[tuple[str, Path], ...] = ()
     volumes: tuple[tuple[Path, str], ...] = ()
+    private: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,7 @@ class Engine:
             argv.append(f"--platform={call.platform}")
         argv.extend(call.registry_options)
         argv.extend(f"--secret=id={name},src={path}" for name, path in call.secrets)
-        argv.extend(f"--volume={source}:{target}:ro,Z" for source, target in call.volumes)
+        argv.extend(f"--volume={source}:{target}:{_volume_options(source, call)}" for source, target in call.volumes)
         argv.extend(f"--build-arg={name}={value}" for name, value in sorted(call.build_args.items()))
         argv.extend(f"--tag={tag}" for tag in call.tags)
         return [*argv, f"--ignorefile={call.ignore_file}", f"--file={call.containerfile}", str(call.context)]
@@ -175,6 +176,12 @@ class Engine:
         document = json.loads(done.output)
         found: dict[str, Any] = document[0] if isinstance(document, list) else document
         return found
+
+
+def _volume_options(source: Path, call: BuildCall) -> str:
+    """Read-only; with a label of SELinux for the build on what was copied for it, never on a user's own directory."""
+    is_copy = call.private is not None and call.private in source.parents
+    return "ro,Z" if is_copy else "ro"
 
 
 def choose_isolation(wanted: str) -> str | None:

@@ -339,6 +339,7 @@ class ImageBuild:
                 platform=phase.platform if self.request.platforms else None,
                 secrets=secrets,
                 volumes=volumes,
+                private=private,
             )
 
         return PhaseCalls(engine, call)

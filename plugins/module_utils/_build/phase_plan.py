@@ -11,6 +11,7 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._build.build_reque
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.rendered_directory import RenderedDirectory
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.build_step import BuildStep
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.component import component_steps
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.input_key import LABEL_PREFIX, text_hash
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.kargs_d import kargs_file_text
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.package_steps import (
     fips_step,
@@ -20,6 +21,7 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._core.package_step
 )
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rendered_config import RenderedConfig
 
+REPOSITORIES_LABEL = f"{LABEL_PREFIX}repositories"
 CONFIG_TAR = "machine-config.tar"
 KARGS_FILE = "/usr/lib/bootc/kargs.d/60-imagemode.toml"
 
@@ -48,7 +50,14 @@ def _base_steps(request: BuildRequest, inputs: BuildInputs, platform: str) -> tu
             f"The option kernel_type says {contents.kernel_type}, but the machine config says {by_config}. Leave one of them out."
         )
     extensions = tuple(dict.fromkeys((*contents.extensions, *(machine.extensions if machine else ()))))
+    state = inputs.repositories.state()
     return (
+        # Engines do not see what is in a repository: what stands before a step decides whether its layer is taken again.
+        *(
+            [BuildStep("take note of the repositories", f"LABEL {REPOSITORIES_LABEL}={text_hash(state)}")]
+            if state
+            else []
+        ),
         *package_steps(
             contents.packages,
             extensions,

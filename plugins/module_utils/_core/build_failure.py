@@ -203,14 +203,18 @@ _DEPENDENCY = re.compile(
     r"no match for argument|unable to find a match|nothing provides|no package .* available|unable to locate package|"
     r"unmet dependencies|no such package|no matching distribution found|could not find a version that satisfies|"
     r"no providers for|failed to download metadata|cannot download repomd|all mirrors were tried|"
-    r"could not resolve host|temporary failure in name resolution|temporary failure resolving|failed to fetch|curl error|curl: \(",
+    r"could not resolve host|temporary failure in name resolution|temporary failure resolving|failed to fetch|curl error|curl: \(|"
+    r"there are no enabled repositories|package \S+ is not signed|gpg check failed|public key for \S+ is not installed|"
+    r"scriptlet failed, exit status|error in \w+ scriptlet",
     re.IGNORECASE,
 )
 _DEPENDENCY_NETWORK = re.compile(
     r"could not resolve host|temporary failure|failed to download metadata|cannot download repomd|all mirrors were tried|"
-    r"curl error|curl: \((?:6|7|28|35|52|56)\)|timed out",
+    r"curl(?: error|:) \((?:6|7|28|35|52|56)\)|timed out",
     re.IGNORECASE,
 )
+# What curl says of certificates, in the middle of texts that sound like the network.
+_DEPENDENCY_CERTIFICATE = re.compile(r"curl(?: error|:) \((?:51|58|60|77|83)\)", re.IGNORECASE)
 _LINT = re.compile(r"\bbootc\s+container\s+lint\b")
 
 
@@ -292,7 +296,7 @@ def _step_failure(
             located,
             category=FailureCategory.DEPENDENCY,
             message=f"{message} A package, or the repository it comes from, could not be had.",
-            retryable=bool(_DEPENDENCY_NETWORK.search(text)),
+            retryable=bool(_DEPENDENCY_NETWORK.search(text)) and not _DEPENDENCY_CERTIFICATE.search(text),
         )
     return replace(located, message=message)
 
