@@ -94,7 +94,7 @@ def render(builder: Builder, found: list[dict[str, Any]]) -> dict[str, Any]:
         "architecture": None,
         "ssh_keys_file": "authorized_keys.d/ignition",
     }
-    outcome = render_machine_config(params, False, yaml.safe_load_all)
+    outcome = render_machine_config(params, False, lambda text: list(yaml.safe_load_all(text)))
     assert not outcome.failed, outcome.result
     return {"machine_config": str(dest)}
 

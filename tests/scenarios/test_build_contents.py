@@ -186,7 +186,7 @@ def test_an_image_of_two_platforms_is_an_index(builder: Builder, registry: Regis
     tool("buildah", "manifest", "push", "--all", NO_TLS, "localhost/two", f"docker://{index}")
     tool("buildah", "manifest", "rm", "localhost/two")
     builder.containerfile.write_text("COPY motd /usr/lib/motd\n")
-    options = {"base": index, "platforms": ["linux/amd64", "linux/arm64"]}
+    options: dict[str, Any] = {"base": index, "platforms": ["linux/amd64", "linux/arm64"]}
     first = builder.build(**options)
     assert sorted(first["platforms"]) == ["linux/amd64", "linux/arm64"]
     assert len(first["expected_digests"]) == 3
