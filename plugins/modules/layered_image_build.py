@@ -286,10 +286,10 @@ options:
   checks:
     description:
       - What to do when the image would not work on a host, from C(bootc container lint) and checks that need no bootc.
-        V(fail) does not push it, V(warn) reports it, V(off) does not look.
+        V(fail) does not push it, V(warn) reports it, V(skip) does not look.
       - The comparison with O(machine_config) and the search for secrets are always done.
     type: str
-    choices: [fail, warn, off]
+    choices: [fail, warn, skip]
     default: fail
   engine:
     description: What builds. V(auto) takes C(buildah), or C(podman) if that is not installed.

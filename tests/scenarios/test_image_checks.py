@@ -103,8 +103,8 @@ def test_two_trees_are_open_at_once(local_images: MakeImages) -> None:
 def test_an_image_that_is_not_there_is_named(local_images: MakeImages) -> None:
     images = local_images(EngineName.BUILDAH)
     tree = built_tree(images.engine, "localhost/no/such:1", images.work)
-    with pytest.raises(BuildError, match="localhost/no/such:1 is not in the container storage") as raised, tree:
-        pass
+    with pytest.raises(BuildError, match="localhost/no/such:1 is not in the container storage") as raised:
+        tree.__enter__()
     assert raised.value.failure.category is FailureCategory.ENGINE
     assert images.left_over()[0] == []
 

@@ -40,18 +40,18 @@ class _Member(tarfile.TarInfo):
     """A member whose extended headers cannot fill the memory, and whose damage is not taken for the archive's end."""
 
     @classmethod
-    def fromtarfile(cls, archive: tarfile.TarFile) -> _Member:
+    def fromtarfile(cls, tarfile: tarfile.TarFile) -> _Member:  # the name is the overridden method's
         try:
-            return super().fromtarfile(archive)
+            return super().fromtarfile(tarfile)
         except _DAMAGED_HEADER as error:
             raise BadLayer(f"is damaged or no archive: {error}") from error
 
-    def _proc_member(self, archive: tarfile.TarFile) -> Any:
+    def _proc_member(self, tarfile: tarfile.TarFile) -> Any:
         if self.type in _EXTENSIONS and self.size > LARGEST_EXTENDED_HEADER:
             raise BadLayer(f"has an extended header of {self.size} bytes")
         if self.size < 0:
             raise BadLayer("has a member of negative size")
-        return super()._proc_member(archive)  # type: ignore[misc] # tarfile's own hook, in every Python since 2.5
+        return super()._proc_member(tarfile)  # type: ignore[misc] # tarfile's own hook, in every Python since 2.5
 
 
 class _Limited:
@@ -82,7 +82,8 @@ def layer_members(layer: Path) -> Iterator[tuple[LayerEntry, IO[bytes] | None]]:
     A stream can be read until the next member is asked for. Raises BadLayer, with a message that completes "The layer …".
     """
     try:
-        with _uncompressed(layer) as stream, _archive(stream) as archive:
+        with contextlib.ExitStack() as stack:
+            archive = stack.enter_context(_archive(stack.enter_context(_uncompressed(layer))))
             for member in archive:
                 forgotten: Any = archive
                 forgotten.members = []  # else it would keep every member it has seen

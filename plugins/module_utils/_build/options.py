@@ -94,7 +94,7 @@ BUILD_SPEC: dict[str, Any] = {
     "base_authfile": {"type": "path"},
     "push_authfile": {"type": "path"},
     "sign": SIGN_SPEC,
-    "checks": {"type": "str", "choices": ["fail", "warn", "off"], "default": "fail"},
+    "checks": {"type": "str", "choices": ["fail", "warn", "skip"], "default": "fail"},
     "engine": {"type": "str", "choices": ["auto", "buildah", "podman"], "default": "auto"},
     "isolation": {"type": "str", "choices": ["auto", "oci", "rootless", "chroot"], "default": "auto"},
     "build_timeout": {"type": "int", "default": 7200},

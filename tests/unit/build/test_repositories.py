@@ -156,7 +156,11 @@ class TestKey:
 
     def test_over_the_network_and_in_a_file(self, answered: Callable[[Answer], str], tmp_path: Path) -> None:
         bodies = [b"<repomd>1</repomd>"]
-        address = answered(lambda request: status(200, bodies[0])(request))
+
+        def answer(request: http.server.BaseHTTPRequestHandler) -> None:
+            status(200, bodies[0])(request)
+
+        address = answered(answer)
         (tmp_path / "a.repo").write_text(f"[a]\nbaseurl={address}\n[off]\nbaseurl=http://127.0.0.1:9/\nenabled=0\n")
         options = [{"name": "lab", "file": str(tmp_path / "a.repo")}]
         before = key(baseurl=address), Repositories.of(options, None).inputs()
