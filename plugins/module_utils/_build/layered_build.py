@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import errno
+import tempfile
 from collections.abc import Mapping
 from typing import Any
 
@@ -67,7 +69,7 @@ def layered_build(params: Mapping[str, Any], check_mode: bool) -> Outcome:
     except DeadlinePassed as error:
         return failed(hanging(error), _known(build))
     except OSError as error:
-        return failed(_refusing(error), _known(build))
+        return failed(_refusing(error, params, build), _known(build))
     finally:
         if progress is not None:
             progress.end()
@@ -91,10 +93,17 @@ def _interrupted(error: Interrupted, build: ImageBuild | None) -> BuildFailure:
     )
 
 
-def _refusing(error: OSError) -> BuildFailure:
+def _refusing(error: OSError, params: Mapping[str, Any], build: ImageBuild | None) -> BuildFailure:
+    is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    places = f"work_dir ({params['work_dir']}) and {tempfile.gettempdir()}"
+    if is_full:
+        message = f"The disk of the build host is full: {error}. Free space in {places}, then run again. Nothing was half pushed."
+    else:
+        message = f"The build host refuses: {error}. The user of the task must be able to write to {places}."
     return BuildFailure(
-        FailureCategory.DISK if error.errno == 28 else FailureCategory.ENGINE,
-        f"The build host refuses: {error}. work_dir must be a directory that the user of the task can write.",
+        FailureCategory.DISK if is_full else FailureCategory.ENGINE,
+        message,
+        log=str(build.log) if build and build.log else None,
     )
 
 

@@ -79,6 +79,10 @@ class RegistryTrouble(str, Enum):
     DENIED = "denied"
     PLAIN_HTTP = "plain_http"
     CERTIFICATE = "certificate"
+    CERTIFICATE_TIME = "certificate_time"
+    CERTIFICATE_NAME = "certificate_name"
+    DISK = "disk"
+    DROPPED = "dropped"
     UNREACHABLE = "unreachable"
     BUSY = "busy"
     OTHER = "other"
@@ -88,7 +92,13 @@ class RegistryTrouble(str, Enum):
 # Narrow on purpose: a program or a file that is "not found" on this host says nothing about an image in a registry, and
 # "permission denied" is said of files.
 _REGISTRY_TEXTS = (
+    (RegistryTrouble.DISK, r"no space left on device|disk quota exceeded"),
     (RegistryTrouble.PLAIN_HTTP, r"server gave HTTP response to HTTPS client"),
+    (RegistryTrouble.CERTIFICATE_TIME, r"x509: certificate has expired or is not yet valid"),
+    (
+        RegistryTrouble.CERTIFICATE_NAME,
+        r"x509: certificate is (?:valid for|not valid for any)|x509: cannot validate certificate for",
+    ),
     (
         RegistryTrouble.CERTIFICATE,
         r"x509:|tls: failed to verify|certificate signed by unknown authority|tls: .*certificate",
@@ -100,8 +110,12 @@ _REGISTRY_TEXTS = (
     (RegistryTrouble.DENIED, r"(?<!permission )\bdenied\b|403 \(Forbidden\)|403 Forbidden"),
     (RegistryTrouble.UNAUTHORIZED, r"unauthorized|authentication required|invalid username/password|(?<![:\w])401\b"),
     (
+        RegistryTrouble.DROPPED,
+        r"connection reset|unexpected EOF|: EOF|broken pipe|use of closed network connection|stream error: stream ID",
+    ),
+    (
         RegistryTrouble.UNREACHABLE,
-        r"connection refused|no such host|i/o timeout|connection reset|unexpected EOF|: EOF|TLS handshake timeout|"
+        r"connection refused|no such host|i/o timeout|TLS handshake timeout|"
         r"no route to host|network is unreachable|context deadline exceeded|server misbehaving|connection timed out|"
         r"temporary failure in name resolution|Client\.Timeout exceeded|did not answer within",
     ),
@@ -112,7 +126,7 @@ _REGISTRY_TEXTS = (
         r"reading manifest \S+ in \S+: unknown: (?:(?:artifact|repository) \S+ not found|Not Found)",
     ),
 )
-_RETRYABLE = frozenset((RegistryTrouble.UNREACHABLE, RegistryTrouble.BUSY))
+_RETRYABLE = frozenset((RegistryTrouble.UNREACHABLE, RegistryTrouble.DROPPED, RegistryTrouble.BUSY))
 
 
 def registry_trouble(text: str) -> RegistryTrouble:
@@ -126,58 +140,80 @@ def registry_trouble(text: str) -> RegistryTrouble:
 def registry_failure(
     category: FailureCategory, action: str, image: str, output: str, authfile: str | None
 ) -> BuildFailure:
-    """The failure of a request about `image`; `action` completes "Could not …"."""
+    """The failure of a request about `image`; `action` completes "Could not …".
+
+    A full disk of this host is of category disk, whatever the request was for.
+    """
     trouble = registry_trouble(output)
-    host = image.partition("/")[0]
-    if trouble is RegistryTrouble.MISSING:
-        advice = f"The registry answers, but has no {image}: check the spelling of the repository and the tag."
-    elif trouble is RegistryTrouble.UNAUTHORIZED:
-        source = f"the credentials in {authfile}" if authfile else "no credentials of its own"
-        advice = (
-            f"The registry {host} wants a login, and {source} did not satisfy it. Point the option authfile to a file made with "
-            f"`skopeo login --authfile FILE {host}`."
-        )
-    elif trouble is RegistryTrouble.DENIED:
-        advice = (
-            f"The registry {host} refuses this account: it has no permission for {image}, or the repository does not exist. "
-            "Check the permissions of the account in the option authfile."
-        )
-    elif trouble is RegistryTrouble.PLAIN_HTTP:
-        advice = (
-            f"The registry {host} talks plain HTTP where HTTPS was wanted. Set validate_certs to false for a registry on a "
-            "trusted network, or give it a certificate."
-        )
-    elif trouble is RegistryTrouble.CERTIFICATE:
-        advice = (
-            f"The certificate of {host} is not trusted here. Put its CA into /etc/containers/certs.d/{host}/ca.crt "
-            "on the host that runs this module."
-        )
-    elif trouble is RegistryTrouble.UNREACHABLE:
-        advice = (
-            f"The registry {host} cannot be reached: check its name, that it runs, and the network and proxy settings."
-        )
-        if host == "localhost" and ":" not in host:
-            advice += " An image in local storage cannot be pinned to a digest: push it to a registry first."
-    elif trouble is RegistryTrouble.BUSY:
-        advice = f"The registry {host} is overloaded or limits requests. Run again later."
-    else:
-        advice = "What the tool said is in the excerpt."
-    said = excerpt(output.splitlines())
-    detail = f" It said: {_cause(said)}" if said else ""
+    said = [line.strip() for line in output.splitlines() if line.strip()]
+    detail = f" It said: {_shortened(_cause(said[-1]))}" if said else ""
     return BuildFailure(
-        category, f"Could not {action} {image}. {advice}{detail}", excerpt=said, retryable=trouble in _RETRYABLE
+        FailureCategory.DISK if trouble is RegistryTrouble.DISK else category,
+        f"Could not {action} {image}. {_advice(trouble, image, authfile)}{detail}",
+        excerpt=excerpt(said),
+        retryable=trouble in _RETRYABLE,
     )
 
 
-def _cause(lines: Sequence[str]) -> str:
-    """The last line without the decoration of the tool's logger."""
-    match = re.search(r'level=fatal msg="(.*)"\Z', lines[-1])
-    return match.group(1).replace('\\"', '"') if match else lines[-1]
+def _advice(trouble: RegistryTrouble, image: str, authfile: str | None) -> str:
+    """What was seen, in the words of people, and what to do about it."""
+    host = image.partition("/")[0]
+    if trouble is RegistryTrouble.UNREACHABLE and host == "localhost":
+        return (
+            "The registry localhost cannot be reached: check its name, that it runs, and the network and proxy settings. "
+            "An image in local storage cannot be pinned to a digest: push it to a registry first."
+        )
+    login = f"the credentials in {authfile}" if authfile else "no credentials of its own"
+    account = f"the account in {authfile}" if authfile else "a request without an account of its own"
+    return _ADVICE[trouble].format(host=host, image=image, login=login, account=account)
+
+
+_ADVICE = {
+    RegistryTrouble.MISSING: "The registry answers, but has no {image}: check the spelling of the repository and the tag.",
+    RegistryTrouble.UNAUTHORIZED: "The registry {host} wants a login, and {login} did not satisfy it. Point the option authfile "
+    "to a file made with `skopeo login --authfile FILE {host}`.",
+    RegistryTrouble.DENIED: "The registry {host} answers, but refuses this to {account}: it has no permission for {image}, or the "
+    "repository does not exist. Give the account that permission, or name another with `skopeo login --authfile FILE {host}`.",
+    RegistryTrouble.PLAIN_HTTP: "The registry {host} talks plain HTTP where HTTPS was wanted. Set validate_certs to false for a "
+    "registry on a trusted network, or give it a certificate.",
+    RegistryTrouble.CERTIFICATE_TIME: "The certificate of {host}, or of the CA that signed it, has expired or is not valid yet. If the "
+    "clock of this host is right (`date`), renew the certificate; if it was that of the CA, put the new one into ca_file.",
+    RegistryTrouble.CERTIFICATE_NAME: "The certificate of {host} is for other names than the one by which the registry was called. Call "
+    "it by a name that is in the certificate, or give the registry a certificate for {host}.",
+    RegistryTrouble.CERTIFICATE: "The certificate of {host} is not trusted here: no CA that this host knows has signed it. Name the "
+    "file with its CA in the option ca_file (if that is given, it is another CA's), or put it into "
+    "/etc/containers/certs.d/{host}/ca.crt on the host that runs this module.",
+    RegistryTrouble.DISK: "The disk of this host is full. Free space where the tool wanted to write (`df -h`), then run again.",
+    RegistryTrouble.DROPPED: "The connection to {host} was made, and dropped in the middle. Run again; if it happens every time, look "
+    "into the logs of the registry and of the proxies before it for a limit of time or size, or a restart.",
+    RegistryTrouble.UNREACHABLE: "The registry {host} cannot be reached: check its name, that it runs, and the network and proxy settings.",
+    RegistryTrouble.BUSY: "The registry {host} is overloaded, limits requests, or is broken itself, such as by a full disk. Run again "
+    "later; if that does not help, look into its log.",
+    RegistryTrouble.OTHER: "What the tool said is in the excerpt.",
+}
+
+
+def _cause(line: str) -> str:
+    """A line without the decoration of the tool's logger."""
+    match = re.search(r'level=fatal msg="(.*)"\Z', line)
+    return match.group(1).replace('\\"', '"') if match else line
+
+
+_UPLOAD_STATE = re.compile(r"\?_state=[^\s\"\\]+")
+
+
+def _shortened(line: str) -> str:
+    """A line as wide as a terminal can take. Tools give the cause at the end, and the place in the beginning."""
+    text = _UPLOAD_STATE.sub("", line.rstrip())  # hundreds of characters that say nothing to people
+    if len(text) <= EXCERPT_WIDTH:
+        return text
+    half = (EXCERPT_WIDTH - 3) // 2
+    return f"{text[:half]} … {text[-half:]}"
 
 
 def excerpt(lines: Sequence[str]) -> tuple[str, ...]:
     """The last lines that say something, each cut to a width that a terminal can take."""
-    return tuple(line.rstrip()[:EXCERPT_WIDTH] for line in lines if line.strip())[-EXCERPT_LINES:]
+    return tuple(_shortened(line) for line in lines if line.strip())[-EXCERPT_LINES:]
 
 
 @dataclass(frozen=True)
@@ -251,8 +287,8 @@ def build_failure(
         return replace(
             located,
             category=FailureCategory.DISK,
-            message=f"The disk of the build host is full{where}. Free space in the container storage "
-            "(`buildah rmi --prune`), then run again.",
+            message=f"The disk of the build host is full{where}. It said: {_disk_line(lines)} Free space there (`df -h` shows "
+            "where; `buildah rmi --prune` removes images without a name), then run again.",
         )
     errors = "\n".join(
         line for line in lines[-10:] if "Error" in line or "error" in line or line.startswith("subprocess")
@@ -276,6 +312,11 @@ def build_failure(
         )
     said = f"Could not {title}: the step" if title else f"The step `{(step or reached.text)[:200]}`"
     return _step_failure(located, said, reached.text, where, text, errors, exit_code)
+
+
+def _disk_line(lines: Sequence[str]) -> str:
+    """The first line that tells of the full disk; what follows it is often only a consequence."""
+    return _shortened(next((line for line in lines[-60:] if _DISK.search(line)), ""))
 
 
 def _step_failure(

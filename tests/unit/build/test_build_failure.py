@@ -140,6 +140,18 @@ def test_podman_without_a_runtime_is_the_engines_trouble() -> None:
             RegistryTrouble.CERTIFICATE,
             False,
         ),
+        ("x509: certificate has expired or is not yet valid: current time …", RegistryTrouble.CERTIFICATE_TIME, False),
+        ("x509: certificate is valid for r.lab, not r.example.com", RegistryTrouble.CERTIFICATE_NAME, False),
+        (
+            "x509: cannot validate certificate for 10.0.0.1 because of no IP SANs",
+            RegistryTrouble.CERTIFICATE_NAME,
+            False,
+        ),
+        ("writing blob: write /var/tmp/storage1/1: no space left on device", RegistryTrouble.DISK, False),
+        ("read tcp 127.0.0.1:2->127.0.0.1:1: read: connection reset by peer", RegistryTrouble.DROPPED, True),
+        ("write tcp 127.0.0.1:2->127.0.0.1:1: write: broken pipe", RegistryTrouble.DROPPED, True),
+        ("write tcp 127.0.0.1:2->127.0.0.1:1: use of closed network connection", RegistryTrouble.DROPPED, True),
+        ('Patch "https://r/v2/x/blobs/uploads/1": EOF', RegistryTrouble.DROPPED, True),
         ("dial tcp 127.0.0.1:1: connect: connection refused", RegistryTrouble.UNREACHABLE, True),
         ("dial tcp: lookup nosuch.example on 10.0.0.1:53: no such host", RegistryTrouble.UNREACHABLE, True),
         ("skopeo did not answer within 60 s", RegistryTrouble.UNREACHABLE, True),
@@ -175,6 +187,24 @@ def test_trouble_with_a_registry(output: str, trouble: RegistryTrouble, retryabl
     assert failure.retryable is retryable
     assert "r.example.com/os:1" in failure.message
     assert output in failure.message
+
+
+def test_the_cause_of_a_failed_upload_is_not_lost_behind_its_address() -> None:
+    address = f"https://r.example.com/v2/{'x' * 300}/blobs/uploads/1?_state={'b' * 300}"
+    said = f'Error: pushing image "a" to "b": writing blob: Patch "{address}": write: broken pipe'
+    failure = registry_failure(FailureCategory.PUSH, "push", "r.example.com/os:1", said, None)
+    for text in (failure.message, failure.excerpt[0]):
+        assert "Error: pushing image" in text
+        assert text.endswith("write: broken pipe")
+        assert "bbb" not in text
+    assert len(failure.excerpt[0]) <= 400
+
+
+def test_a_full_disk_is_no_trouble_of_the_registry() -> None:
+    said = "writing blob: write /var/tmp/storage1/1: no space left on device"
+    failure = registry_failure(FailureCategory.PUSH, "push", "r.example.com/os:1", said, None)
+    assert failure.category is FailureCategory.DISK
+    assert "/var/tmp/storage1/1" in failure.message
 
 
 def test_a_digest_with_401_in_it_is_not_a_login_problem() -> None:
