@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import functools
 import os
 import select
 import signal
@@ -17,6 +19,8 @@ from types import FrameType
 GRACE_SECONDS = 10.0
 CHUNK = 65536
 NOBODY_LISTENS_CHECK_SECONDS = 1.0
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_LIBC = ctypes.CDLL(None)
 
 
 class Interrupted(Exception):
@@ -124,11 +128,22 @@ def _started(argv: Sequence[str], errors: int) -> Iterator[subprocess.Popen[byte
         stderr=errors,
         env=tool_environment(),
         start_new_session=True,
+        preexec_fn=functools.partial(_end_with_parent, os.getpid()),
     )
     try:
         yield process
     finally:
         _end(process)
+
+
+def _end_with_parent(parent: int) -> None:
+    """Let the kernel end the tool, politely, when we are killed and cannot: it would go on to push, and lose its lock.
+
+    Runs in the child, after fork: so it only calls what was loaded before.
+    """
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    if os.getppid() != parent:  # killed in between
+        os._exit(1)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
