@@ -153,17 +153,13 @@ failure:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.image_archive import ARCHIVE_SPEC, save_or_load
+from ansible_collections.imagemode.nodes.plugins.module_utils._build.module_outcome import finish
 
 
 def main() -> None:
     """Run where the archive is."""
     module = AnsibleModule(argument_spec=ARCHIVE_SPEC, supports_check_mode=True)
-    outcome = save_or_load(module.params, module.check_mode)
-    for warning in outcome.warnings:
-        module.warn(warning)
-    if outcome.failed:
-        module.fail_json(**outcome.result)
-    module.exit_json(**outcome.result)
+    finish(module, save_or_load(module.params, module.check_mode))
 
 
 if __name__ == "__main__":

@@ -186,6 +186,7 @@ failure:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.imagemode.nodes.plugins.module_utils._build.module_outcome import finish
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.module_run import digest_info
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.options import (
     DIGEST_INFO_RULES,
@@ -196,10 +197,7 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._build.options imp
 def main() -> None:
     """Run where skopeo is."""
     module = AnsibleModule(argument_spec=DIGEST_INFO_SPEC, supports_check_mode=True, **DIGEST_INFO_RULES)
-    outcome = digest_info(module.params)
-    if outcome.failed:
-        module.fail_json(**outcome.result)
-    module.exit_json(**outcome.result)
+    finish(module, digest_info(module.params))
 
 
 if __name__ == "__main__":

@@ -160,17 +160,13 @@ failure:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.image_retention import RETENTION_SPEC, retain
+from ansible_collections.imagemode.nodes.plugins.module_utils._build.module_outcome import finish
 
 
 def main() -> None:
     """Run where skopeo is."""
     module = AnsibleModule(argument_spec=RETENTION_SPEC, supports_check_mode=True)
-    outcome = retain(module.params, module.check_mode)
-    for warning in outcome.warnings:
-        module.warn(warning)
-    if outcome.failed:
-        module.fail_json(**outcome.result)
-    module.exit_json(**outcome.result)
+    finish(module, retain(module.params, module.check_mode))
 
 
 if __name__ == "__main__":

@@ -536,6 +536,7 @@ failure:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.layered_build import layered_build
+from ansible_collections.imagemode.nodes.plugins.module_utils._build.module_outcome import finish
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.options import BUILD_RULES, BUILD_SPEC
 
 
@@ -546,12 +547,7 @@ def main() -> None:
         supports_check_mode=True,
         **BUILD_RULES,
     )
-    outcome = layered_build(module.params, module.check_mode)
-    for warning in outcome.warnings:
-        module.warn(warning)
-    if outcome.failed:
-        module.fail_json(**outcome.result)
-    module.exit_json(**outcome.result)
+    finish(module, layered_build(module.params, module.check_mode))
 
 
 if __name__ == "__main__":

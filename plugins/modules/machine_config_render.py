@@ -300,6 +300,7 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._build.config_rend
     RENDER_SPEC,
     render_machine_config,
 )
+from ansible_collections.imagemode.nodes.plugins.module_utils._build.module_outcome import finish
 
 
 def load_yaml(text: str) -> Sequence[Any]:
@@ -326,12 +327,7 @@ def main() -> None:
     # among them. The result names no content, and Ansible adds only what is left in the parameters.
     module.no_log_values = set()
     module.params = {**params, "documents": [f"document {number}" for number in range(len(params["documents"]))]}
-    outcome = render_machine_config(params, module.check_mode, load_yaml)
-    for warning in outcome.warnings:
-        module.warn(warning)
-    if outcome.failed:
-        module.fail_json(**outcome.result)
-    module.exit_json(**outcome.result)
+    finish(module, render_machine_config(params, module.check_mode, load_yaml))
 
 
 if __name__ == "__main__":

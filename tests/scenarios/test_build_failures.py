@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.imagemode.nodes.plugins.module_utils._build import registry as registry_module
+from ansible_collections.imagemode.nodes.plugins.module_utils._build import retry
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.layered_build import layered_build
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.module_outcome import Outcome
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.options import BUILD_SPEC
@@ -45,7 +45,7 @@ def storage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         f'[storage]\ndriver = "overlay"\ngraphroot = "{directory / "graph"}"\nrunroot = "{directory / "run"}"\n'
     )
     monkeypatch.setenv("CONTAINERS_STORAGE_CONF", str(configuration))
-    monkeypatch.setattr(registry_module, "RETRY_DELAYS", (0.0, 0.0))
+    monkeypatch.setattr(retry, "RETRY_DELAYS", (0.0, 0.0))
     yield directory
     subprocess.run([BUILDAH, "rm", "--all"], capture_output=True, check=False)
     subprocess.run([BUILDAH, "rmi", "--all", "--force"], capture_output=True, check=False)

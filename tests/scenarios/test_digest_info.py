@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.imagemode.nodes.plugins.module_utils._build import registry as registry_module
+from ansible_collections.imagemode.nodes.plugins.module_utils._build import retry
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.module_run import digest_info
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.options import DIGEST_INFO_SPEC
 from lab.images import build_base
@@ -23,7 +23,7 @@ MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry_module, "RETRY_DELAYS", (0.0, 0.0))
+    monkeypatch.setattr(retry, "RETRY_DELAYS", (0.0, 0.0))
 
 
 @pytest.fixture(scope="module")

@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.imagemode.nodes.plugins.module_utils._build import oci_archive
-from ansible_collections.imagemode.nodes.plugins.module_utils._build import registry as registry_module
+from ansible_collections.imagemode.nodes.plugins.module_utils._build import oci_archive, retry
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.image_archive import ARCHIVE_SPEC, save_or_load
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.process import check_that_somebody_listens
 from lab.registry import Registry
@@ -26,7 +25,7 @@ from registry_images import digest_of, image, index, log_of, requests_since
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry_module, "RETRY_DELAYS", (0.0, 0.0))
+    monkeypatch.setattr(retry, "RETRY_DELAYS", (0.0, 0.0))
 
 
 @pytest.fixture(scope="module")

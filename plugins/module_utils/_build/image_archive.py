@@ -14,6 +14,7 @@ from typing import Any
 
 from ansible_collections.imagemode.nodes.plugins.module_utils._build import oci_archive
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.build_request import input_error
+from ansible_collections.imagemode.nodes.plugins.module_utils._build.module_outcome import Outcome
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.oci_archive import OciArchive, UnusableArchive
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.options import (
     REGISTRY_SPEC,
@@ -24,7 +25,7 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._build.registry_do
     OTHER_DIGEST,
     RegistryDocuments,
 )
-from ansible_collections.imagemode.nodes.plugins.module_utils._build.registry_job import JobOutcome, run_job
+from ansible_collections.imagemode.nodes.plugins.module_utils._build.registry_job import run_job
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.resolved_image import ResolvedImage
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.signature_evidence import (
     attached_in_layout,
@@ -50,7 +51,7 @@ ARCHIVE_SPEC: dict[str, Any] = {
 _PLANNED_LAYOUT = Path("LAYOUT")
 
 
-def save_or_load(params: Mapping[str, Any], check_mode: bool) -> JobOutcome:
+def save_or_load(params: Mapping[str, Any], check_mode: bool) -> Outcome:
     """The result of image_archive."""
     if params["state"] == "saved":
         return run_job(
@@ -73,7 +74,7 @@ def _archive_path(params: Mapping[str, Any]) -> Path:
 # saved
 
 
-def _save(params: Mapping[str, Any], check_mode: bool, documents: RegistryDocuments) -> JobOutcome:
+def _save(params: Mapping[str, Any], check_mode: bool, documents: RegistryDocuments) -> Outcome:
     path = _archive_path(params)
     if not path.parent.is_dir():
         raise input_error(f"The directory {path.parent} for the archive does not exist on this host.")
@@ -103,7 +104,7 @@ def _save(params: Mapping[str, Any], check_mode: bool, documents: RegistryDocume
             os.replace(scratch / "archive", path)
     result = _result(documents, reference, image, path, signatures, changed)
     verb = "unchanged" if not changed else "yet to be saved" if check_mode else "saved"
-    return JobOutcome(
+    return Outcome(
         {
             **result,
             "diff": _diff(str(path), before.image if before else None, image),
@@ -181,7 +182,7 @@ def _usable(path: Path) -> OciArchive:
 # loaded
 
 
-def _load(params: Mapping[str, Any], check_mode: bool, documents: RegistryDocuments) -> JobOutcome:
+def _load(params: Mapping[str, Any], check_mode: bool, documents: RegistryDocuments) -> Outcome:
     archive = _usable(_archive_path(params))
     reference = registry_reference("image", params["image"])
     if reference.digest is not None:
@@ -210,7 +211,7 @@ def _load(params: Mapping[str, Any], check_mode: bool, documents: RegistryDocume
         _prove(registry, reference, archive)
     result = _result(documents, reference, archive.image, archive.path, wanted, changed)
     verb = "unchanged" if not changed else "yet to be loaded" if check_mode else "loaded"
-    return JobOutcome(
+    return Outcome(
         {
             **result,
             "diff": _diff(str(reference), before, archive.image),

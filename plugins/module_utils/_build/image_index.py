@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.build_request import input_error
+from ansible_collections.imagemode.nodes.plugins.module_utils._build.module_outcome import Outcome
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.options import (
     REGISTRY_SPEC,
     registry_reference,
 )
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.registry import Registry
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.registry_documents import RegistryDocuments
-from ansible_collections.imagemode.nodes.plugins.module_utils._build.registry_job import JobOutcome, run_job
+from ansible_collections.imagemode.nodes.plugins.module_utils._build.registry_job import run_job
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.resolved_image import (
     ResolvedImage,
     UnknownManifest,
@@ -50,14 +51,14 @@ INDEX_SPEC: dict[str, Any] = {
 _PLANNED_LAYOUT = Path("INDEX")
 
 
-def assemble(params: Mapping[str, Any], check_mode: bool) -> JobOutcome:
+def assemble(params: Mapping[str, Any], check_mode: bool) -> Outcome:
     """The result of image_index."""
     return run_job(
         params, lambda documents: _assemble(params, check_mode, documents), "The tag still names what it named before."
     )
 
 
-def _assemble(params: Mapping[str, Any], check_mode: bool, documents: RegistryDocuments) -> JobOutcome:
+def _assemble(params: Mapping[str, Any], check_mode: bool, documents: RegistryDocuments) -> Outcome:
     target = _target(params["image"])
     index, elsewhere = _index(params, target, documents)
     signer = Signer.of(params["sign"], documents.access)
@@ -73,7 +74,7 @@ def _assemble(params: Mapping[str, Any], check_mode: bool, documents: RegistryDo
     elif not (there and signed):
         _publish(documents, registry, index, elsewhere, target, key_tag, signer)
     changed = not (there and signed)
-    return JobOutcome(
+    return Outcome(
         {
             "changed": changed,
             "reference": str(target),

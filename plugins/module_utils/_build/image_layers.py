@@ -7,7 +7,6 @@ import contextlib
 import hashlib
 import json
 import tempfile
-import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,15 +14,13 @@ from typing import IO, Any
 
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.layer_archive import CHUNK, DAMAGE, layer_members
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.process import (
-    DeadlinePassed,
-    capture,
     check_that_somebody_listens,
 )
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.registry import (
     COPY_SECONDS,
-    RETRY_DELAYS,
     Registry,
 )
+from ansible_collections.imagemode.nodes.plugins.module_utils._build.retry import answer
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.build_failure import (
     BuildError,
     BuildFailure,
@@ -160,27 +157,17 @@ def downloaded_image(
 def _download(registry: Registry, pinned: ImageReference, directory: Path, category: FailureCategory) -> None:
     options = registry.access.options("src-")
     argv = [registry.skopeo, "copy", "--quiet", *options, f"docker://{pinned.pull_text}", f"dir:{directory}"]
-    failure = None
-    for delay in (0.0, *RETRY_DELAYS):
-        time.sleep(delay)
-        try:
-            done = capture(argv, COPY_SECONDS)
-        except DeadlinePassed as error:
-            said = str(error)
-        else:
-            if done.exit_code == 0:
-                return
-            said = done.errors or done.output
+
+    def failure_of(said: str) -> BuildFailure:
         if "no space left on device" in said:
-            raise BuildError(
-                BuildFailure(
-                    FailureCategory.DISK, f"The disk is full: {pinned} could not be downloaded to {directory.parent}."
-                )
+            return BuildFailure(
+                FailureCategory.DISK, f"The disk is full: {pinned} could not be downloaded to {directory.parent}."
             )
-        failure = registry_failure(category, "download", str(pinned), said, registry.access.authfile)
-        if not failure.retryable:
-            break
-    raise BuildError(failure or BuildFailure(category, f"{pinned} was never asked for."))
+        return registry_failure(category, "download", str(pinned), said, registry.access.authfile)
+
+    found = answer(argv, COPY_SECONDS, failure_of)
+    if isinstance(found, BuildFailure):
+        raise BuildError(found)
 
 
 def _members(layer: Path) -> Generator[tuple[LayerEntry, IO[bytes] | None], None, None]:

@@ -9,13 +9,14 @@ from datetime import datetime, timezone
 from typing import Any
 
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.build_request import input_error
+from ansible_collections.imagemode.nodes.plugins.module_utils._build.module_outcome import Outcome
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.options import (
     REGISTRY_SPEC,
     registry_reference,
 )
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.registry import Registry
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.registry_documents import RegistryDocuments
-from ansible_collections.imagemode.nodes.plugins.module_utils._build.registry_job import JobOutcome, run_job
+from ansible_collections.imagemode.nodes.plugins.module_utils._build.registry_job import run_job
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.resolved_image import (
     ResolvedImage,
     UnknownManifest,
@@ -47,7 +48,7 @@ RETENTION_SPEC: dict[str, Any] = {
 }
 
 
-def retain(params: Mapping[str, Any], check_mode: bool) -> JobOutcome:
+def retain(params: Mapping[str, Any], check_mode: bool) -> Outcome:
     """The result of image_retention."""
     return run_job(
         params,
@@ -56,7 +57,7 @@ def retain(params: Mapping[str, Any], check_mode: bool) -> JobOutcome:
     )
 
 
-def _retain(params: Mapping[str, Any], check_mode: bool, documents: RegistryDocuments) -> JobOutcome:
+def _retain(params: Mapping[str, Any], check_mode: bool, documents: RegistryDocuments) -> Outcome:
     reference = registry_reference("image", params["image"])
     if reference.digest is not None or reference.tag is None:
         raise input_error(
@@ -70,7 +71,7 @@ def _retain(params: Mapping[str, Any], check_mode: bool, documents: RegistryDocu
     if not check_mode and retention.removed:
         _check_main_tag(documents, reference, images)
         _remove(documents, reference, retention, signatures)
-    return JobOutcome(
+    return Outcome(
         {
             "changed": bool(retention.removed),
             "reference": str(reference),

@@ -20,6 +20,15 @@ class Outcome:
     warnings: tuple[str, ...] = ()
 
 
+def finish(module: Any, outcome: Outcome) -> None:
+    """End the module (an AnsibleModule) with its outcome."""
+    for warning in outcome.warnings:
+        module.warn(warning)
+    if outcome.failed:
+        module.fail_json(**outcome.result)
+    module.exit_json(**outcome.result)
+
+
 def failed(failure: BuildFailure, known: Mapping[str, Any]) -> Outcome:
     """A failure as a result, with what is known in spite of it."""
     result = {**known, "changed": False, "msg": failure.message, "failure": failure.as_result()}

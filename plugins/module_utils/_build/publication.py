@@ -9,12 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ansible_collections.imagemode.nodes.plugins.module_utils._build import retry
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.build_request import BuildRequest
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.engine import Engine
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.process import DeadlinePassed, capture, stream
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.progress_file import ProgressFile
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.push_trace import PushTrace
-from ansible_collections.imagemode.nodes.plugins.module_utils._build.registry import RETRY_DELAYS, Registry
+from ansible_collections.imagemode.nodes.plugins.module_utils._build.registry import Registry
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.resolved_image import ResolvedImage
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.signing import Signer
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.build_failure import (
@@ -129,7 +130,7 @@ class Publication:
             raise ValueError("the log is made before anything is pushed")
         self.commands.append(argv)
         failure = None
-        for delay in (0.0, *RETRY_DELAYS):
+        for delay in (0.0, *retry.RETRY_DELAYS):
             time.sleep(delay)
             trace = PushTrace()
             self.progress.push_began()

@@ -6,7 +6,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._build.resolved_im
     UnknownManifest,
     native_platform,
 )
+from ansible_collections.imagemode.nodes.plugins.module_utils._build.retry import answer
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.build_failure import (
     BuildError,
     BuildFailure,
@@ -31,7 +31,6 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._core.image_refere
 
 ANSWER_SECONDS = 60.0
 COPY_SECONDS = 3600.0
-RETRY_DELAYS = (1.0, 3.0)  # seconds before the second and the third attempt; nothing else is retried
 
 
 @dataclass(frozen=True)
@@ -162,21 +161,11 @@ class Registry:
         category: FailureCategory,
         timeout: float = ANSWER_SECONDS,
     ) -> bytes | BuildFailure:
-        failure = None
-        for delay in (0.0, *RETRY_DELAYS):
-            time.sleep(delay)
-            try:
-                done = capture([self.skopeo, *arguments], timeout)
-            except DeadlinePassed as error:
-                said = str(error)
-            else:
-                if done.exit_code == 0:
-                    return done.raw
-                said = done.errors or done.output
-            failure = registry_failure(category, action, str(reference), said, self.access.authfile)
-            if not failure.retryable:
-                return failure
-        return failure or BuildFailure(category, f"{reference} was never asked for.")
+        return answer(
+            [self.skopeo, *arguments],
+            timeout,
+            lambda said: registry_failure(category, action, str(reference), said, self.access.authfile),
+        )
 
 
 def _url(reference: ImageReference) -> str:

@@ -4,14 +4,13 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from ansible_collections.imagemode.nodes.plugins.module_utils._build import registry
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.engine import require_tool
-from ansible_collections.imagemode.nodes.plugins.module_utils._build.process import DeadlinePassed, capture
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.registry import RegistryAccess
+from ansible_collections.imagemode.nodes.plugins.module_utils._build.retry import answer
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.build_failure import (
     BuildError,
     BuildFailure,
@@ -102,27 +101,23 @@ class RegistryDocuments:
         timeout: float = registry.ANSWER_SECONDS,
     ) -> bytes | None:
         """The output; None where the registry has no such thing. Tries again where that can help."""
-        failure = None
-        for delay in (0.0, *registry.RETRY_DELAYS):
-            time.sleep(delay)
-            try:
-                done = capture(argv, timeout)
-            except DeadlinePassed as error:
-                said = str(error)
-            else:
-                if done.exit_code == 0:
-                    return done.raw
-                said = done.errors or done.output
-            if registry_trouble(said) is RegistryTrouble.MISSING:
-                return None
+
+        def failure_of(said: str) -> BuildFailure:
             failure = registry_failure(category, action, str(about), said, self.access.authfile)
+            if registry_trouble(said) is RegistryTrouble.MISSING:
+                return replace(failure, retryable=False)
             if _DISK_FULL in said:
                 message = (
                     f"Could not {action} {about}: the disk of this host is full, or its directory for temporary files."
                 )
-                failure = BuildFailure(FailureCategory.DISK, message, excerpt=failure.excerpt)
+                return BuildFailure(FailureCategory.DISK, message, excerpt=failure.excerpt)
             if any(text in said.lower() for text in _DAMAGED):
-                failure = replace(failure, message=f"Could not {action} {about}: {OTHER_DIGEST}", retryable=False)
-            if not failure.retryable:
-                break
-        raise BuildError(failure or BuildFailure(category, f"{about} was never asked for."))
+                return replace(failure, message=f"Could not {action} {about}: {OTHER_DIGEST}", retryable=False)
+            return failure
+
+        found = answer(argv, timeout, failure_of)
+        if not isinstance(found, BuildFailure):
+            return found
+        if registry_trouble("\n".join(found.excerpt)) is RegistryTrouble.MISSING:
+            return None
+        raise BuildError(found)

@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,13 +20,12 @@ from typing import Any, Union
 
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.build_request import input_error
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.engine import require_tool
-from ansible_collections.imagemode.nodes.plugins.module_utils._build.process import DeadlinePassed, capture
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.registry import (
     COPY_SECONDS,
-    RETRY_DELAYS,
     RegistryAccess,
 )
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.resolved_image import ResolvedImage
+from ansible_collections.imagemode.nodes.plugins.module_utils._build.retry import answer
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.signature_evidence import (
     AttachedSignatures,
     LookasideSignatures,
@@ -207,21 +205,9 @@ class Signer:
         ]
 
     def _run(self, argv: Sequence[str], image: ImageReference) -> None:
-        failure = None
-        for delay in (0.0, *RETRY_DELAYS):
-            time.sleep(delay)
-            try:
-                done = capture(argv, COPY_SECONDS)
-            except DeadlinePassed as error:
-                said = str(error)
-            else:
-                if done.exit_code == 0:
-                    return
-                said = done.errors or done.output
-            failure = _sign_failure(said, image, self.access)
-            if not failure.retryable:
-                break
-        raise BuildError(failure or BuildFailure(FailureCategory.SIGN, f"{image} was never signed."))
+        found = answer(argv, COPY_SECONDS, lambda said: _sign_failure(said, image, self.access))
+        if isinstance(found, BuildFailure):
+            raise BuildError(found)
 
 
 def signed_digests(resolved: ResolvedImage) -> tuple[str, ...]:
