@@ -15,27 +15,36 @@ VALID = datetime.timedelta(days=3650)
 
 @dataclasses.dataclass(frozen=True)
 class Authority:
-    """One authority. ``certificate`` (PEM) is what a node must trust; ``names`` are those of the servers it vouches for."""
+    """One authority. ``certificate`` (PEM) is what a node must trust; ``names`` are those of the servers it vouches for.
+
+    ``valid`` is how long from now on its certificates are, the one of its own too; less than nothing for expired ones.
+    """
 
     certificate: Path
     key: Path
     names: tuple[str, ...]
+    valid: datetime.timedelta = VALID
 
     @classmethod
     def create(
-        cls, directory: Path, names: Sequence[str] = ("127.0.0.1", "localhost"), common_name: str = "Lab Authority"
+        cls,
+        directory: Path,
+        names: Sequence[str] = ("127.0.0.1", "localhost"),
+        common_name: str = "Lab Authority",
+        valid: datetime.timedelta = VALID,
     ) -> Authority:
         """Make ``ca.crt`` and ``ca.key`` below a directory, which is made when it is missing."""
         from cryptography import x509
 
         directory.mkdir(parents=True, exist_ok=True)
-        authority = cls(directory / "ca.crt", directory / "ca.key", tuple(names))
+        authority = cls(directory / "ca.crt", directory / "ca.key", tuple(names), valid)
         _issue(
             authority.certificate,
             authority.key,
             common_name,
             [(x509.BasicConstraints(ca=True, path_length=None), True)],
             None,
+            valid,
         )
         return authority
 
@@ -51,12 +60,17 @@ class Authority:
                 names.append(x509.DNSName(name))
         certificate, key = directory / "server.crt", directory / "server.key"
         extensions = [(x509.SubjectAlternativeName(names), False), (x509.BasicConstraints(False, None), True)]
-        _issue(certificate, key, self.names[0], extensions, self)
+        _issue(certificate, key, self.names[0], extensions, self, self.valid)
         return certificate, key
 
 
 def _issue(
-    certificate: Path, key_file: Path, name: str, extensions: Sequence[tuple[Any, bool]], issuer: Authority | None
+    certificate: Path,
+    key_file: Path,
+    name: str,
+    extensions: Sequence[tuple[Any, bool]],
+    issuer: Authority | None,
+    valid: datetime.timedelta,
 ) -> None:
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
@@ -77,8 +91,8 @@ def _issue(
         .issuer_name(issuer_name)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + VALID)
+        .not_valid_before(now - datetime.timedelta(days=2))
+        .not_valid_after(now + valid)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key), critical=False)
     )
