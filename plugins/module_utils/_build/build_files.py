@@ -53,6 +53,11 @@ class BuildFiles:
         return self.directory / "no-ignore"
 
     @property
+    def id_file(self) -> Path:
+        """Where the engine writes the id of the image that it built."""
+        return self.directory / "image-id"
+
+    @property
     def digest_file(self) -> Path:
         """Where a push writes the digest."""
         return self.directory / "digest"

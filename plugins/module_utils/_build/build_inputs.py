@@ -63,6 +63,11 @@ class BuildInputs:
     labels: Mapping[str, str]
     key: InputKey
 
+    @property
+    def annotations(self) -> Mapping[str, str]:
+        """What engines would write into the manifest by themselves, about the image of the phase before instead of the base."""
+        return {name: self.labels[name] for name in (BASE_NAME_LABEL, BASE_DIGEST_LABEL) if name in self.labels}
+
     def pinned_images(self) -> tuple[str, ...]:
         """The images that the engine pulls, by digest."""
         uses = _from_outside(self.user_uses, self.final_uses)

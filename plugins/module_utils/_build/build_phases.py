@@ -30,12 +30,15 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._core.containerfil
 )
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.step_source import StepSource
 
+PHASE_BEFORE = "localhost/imagemode-build/the-phase"
+
 
 @dataclass(frozen=True)
 class BuildPhase:
     """One run of the engine. `text` is what it reads; `source` is whose lines these are, for messages.
 
-    `context` None stands for a directory made for this phase with `files` in it. `platform` is `os/arch`.
+    `context` None stands for a directory made for this phase with `files` in it. `platform` is `os/arch`. `rests_on` is what
+    stands in `text` for the image of the phase before, whose id is not known yet; None for the first phase.
     """
 
     name: str
@@ -45,6 +48,15 @@ class BuildPhase:
     context: Path | None = None
     ignore_file: Path | None = None
     files: Mapping[str, bytes] = field(default_factory=dict)
+    rests_on: str | None = None
+
+    def text_on(self, image_id: str) -> str:
+        """The text for the image of the phase before, which is named by its id, 64 hexadecimal digits.
+
+        Engines write down in the history of an image what it is FROM, and prefer a name: so the image has none, as a local
+        name would make another image of the same inputs.
+        """
+        return self.text.replace(self.rests_on, image_id) if self.rests_on else self.text
 
     @property
     def runs_steps(self) -> bool:
@@ -66,25 +78,23 @@ class PhasePlan:
     ignore_files: Mapping[str, Path | None]
 
 
-def build_phases(request: BuildRequest, plan: PhasePlan, platform: str, local_name: str) -> tuple[BuildPhase, ...]:
-    """The phases that have something to do; all but the last are tagged `local_name` with `-` and their name.
-
-    Raises BuildError of category input.
-    """
+def build_phases(request: BuildRequest, plan: PhasePlan, platform: str) -> tuple[BuildPhase, ...]:
+    """The phases that have something to do. Raises BuildError of category input."""
     phases: list[BuildPhase] = []
 
     def rests_on() -> str | None:
-        return f"{local_name}-{phases[-1].name}" if phases else None
+        return f"{PHASE_BEFORE}-{phases[-1].name}" if phases else None
 
     def add_steps(name: str, steps: Sequence[BuildStep]) -> None:
-        phases.append(_phase_of_steps(name, rests_on() or _required(plan.base), steps, platform))
+        phases.append(_phase_of_steps(name, rests_on(), plan.base, steps, platform))
 
     def add_file(name: str, file: UserFile | None, uses: tuple[ImageUse, ...]) -> None:
         if file is not None:
             text = _pinned(file, uses, plan.digests, rests_on())
             source = StepSource(file.containerfile, file.called)
             ignore_file = plan.ignore_files.get(name)
-            phases.append(BuildPhase(name, text, source, platform, request.context, ignore_file))
+            context = request.context
+            phases.append(BuildPhase(name, text, source, platform, context, ignore_file, rests_on=rests_on()))
 
     if plan.base_steps:
         add_steps("base", plan.base_steps)
@@ -112,11 +122,14 @@ def _pinned(file: UserFile, uses: tuple[ImageUse, ...], digests: Mapping[str, st
         raise invalid_containerfile(error) from error
 
 
-def _phase_of_steps(name: str, origin: str, steps: Sequence[BuildStep], platform: str) -> BuildPhase:
+def _phase_of_steps(
+    name: str, rests_on: str | None, base: str | None, steps: Sequence[BuildStep], platform: str
+) -> BuildPhase:
+    origin = rests_on or _required(base)
     text = "".join(f"{line}\n" for line in (f"FROM {origin}", *(step.instruction for step in steps)))
     files = {file: content for step in steps for file, content in step.files.items()}
     source = StepSource(Containerfile.parse(text), None, tuple(step.title for step in steps))
-    return BuildPhase(name, text, source, platform, files=files)
+    return BuildPhase(name, text, source, platform, files=files, rests_on=rests_on)
 
 
 def _labelled(phase: BuildPhase, labels: Mapping[str, str]) -> BuildPhase:

@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -72,6 +72,7 @@ class BuildCall:
     containerfile: Path
     context: Path
     ignore_file: Path
+    id_file: Path
     build_args: Mapping[str, str]
     tags: tuple[str, ...]
     timestamp: int
@@ -82,6 +83,7 @@ class BuildCall:
     secrets: tuple[tuple[str, Path], ...] = ()
     volumes: tuple[tuple[Path, str], ...] = ()
     private: Path | None = None
+    annotations: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,7 @@ class Engine:
     def build_argv(self, call: BuildCall) -> list[str]:
         """The command that builds. It prints `STEP` lines and ends with the id of the image."""
         argv = [self.path, "build", "--layers", "--force-rm", f"--timestamp={call.timestamp}"]
+        argv.append("--identity-label=false")  # the version of the engine is no property of the image
         if not call.use_cache:
             argv.append("--no-cache")
         if call.isolation:
@@ -126,8 +129,10 @@ class Engine:
         argv.extend(f"--secret=id={name},src={path}" for name, path in call.secrets)
         argv.extend(f"--volume={source}:{target}:{_volume_options(source, call)}" for source, target in call.volumes)
         argv.extend(f"--build-arg={name}={value}" for name, value in sorted(call.build_args.items()))
+        argv.extend(f"--annotation={name}={value}" for name, value in sorted(call.annotations.items()))
         argv.extend(f"--tag={tag}" for tag in call.tags)
-        return [*argv, f"--ignorefile={call.ignore_file}", f"--file={call.containerfile}", str(call.context)]
+        argv.extend((f"--iidfile={call.id_file}", f"--ignorefile={call.ignore_file}", f"--file={call.containerfile}"))
+        return [*argv, str(call.context)]
 
     def push_argv(self, local: str, target: str, digest_file: Path, registry_options: Sequence[str]) -> list[str]:
         """The command that pushes. Its debug output is the only one that says which layers were already there."""

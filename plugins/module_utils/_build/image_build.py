@@ -170,8 +170,7 @@ class ImageBuild:
             phases = self._phases(platform)
             tags = self._tags(platform)
             for phase in phases:
-                is_last = phase is phases[-1]
-                planned.append(calls.argv(phase, tags if is_last else (f"{self._local(platform)}-{phase.name}",)))
+                planned.append(calls.argv(phase, tags if phase is phases[-1] else ()))
         if not self.request.push:
             return planned
         return [
@@ -283,11 +282,11 @@ class ImageBuild:
         self, run: PhaseRun, phases: Sequence[BuildPhase], platform: str, tags: tuple[str, ...]
     ) -> None:
         """Build, and look at what it is for: buildah 1.28 takes a cached step of another platform if its layers are the same."""
-        local, architecture = self._local(platform), platform.split("/")[1]
-        run.build(phases, local, tags)
+        architecture = platform.split("/")[1]
+        run.build(phases, tags)
         if run.calls.engine.local_architecture(tags[0]) == architecture:
             return
-        run.build(phases, local, tags, use_cache=False)
+        run.build(phases, tags, use_cache=False)
         found = run.calls.engine.local_architecture(tags[0])
         if found != architecture:
             raise BuildError(
@@ -308,7 +307,7 @@ class ImageBuild:
 
     def _phases(self, platform: str, inputs: BuildInputs | None = None) -> tuple[BuildPhase, ...]:
         plan = phase_plan(self.request, inputs or self.inputs, platform)
-        return build_phases(self.request, plan, platform, self._local(platform))
+        return build_phases(self.request, plan, platform)
 
     def _calls(self, engine: Engine, files: BuildFiles, base: PlatformBase, private: Path) -> PhaseCalls:
         """How the engine is called. `private` need not exist for a prediction."""
@@ -330,6 +329,7 @@ class ImageBuild:
                 containerfile=files.containerfile(phase.name),
                 context=user_context or own,
                 ignore_file=phase.ignore_file or files.no_ignore_file,
+                id_file=files.id_file,
                 build_args=self.request.build_args if phase.source.called is not None else {},
                 tags=tags,
                 timestamp=base.timestamp,
@@ -340,6 +340,7 @@ class ImageBuild:
                 secrets=secrets,
                 volumes=volumes,
                 private=private,
+                annotations=self.inputs.annotations,
             )
 
         return PhaseCalls(engine, call)
@@ -404,13 +405,11 @@ class ImageBuild:
 
     def _all_local_names(self) -> Sequence[str]:
         """Every name of ours in local storage; a user's own, where nothing is pushed, are the user's."""
-        names: list[str] = []
-        for platform in wanted_platforms(self.request):
-            phases = self._phases(platform)
-            names.extend(f"{self._local(platform)}-{phase.name}" for phase in phases[:-1])
-            if self.request.push:
-                names.extend(self._tags(platform))
-        return names
+        return (
+            [name for platform in wanted_platforms(self.request) for name in self._tags(platform)]
+            if self.request.push
+            else []
+        )
 
     def _log_path(self) -> Path:
         if self.log is None:

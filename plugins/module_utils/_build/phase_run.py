@@ -57,18 +57,20 @@ class PhaseRun:
     trace: StorageTrace = field(default_factory=StorageTrace)
     began: float = field(default_factory=time.monotonic)
 
-    def build(
-        self, phases: Sequence[BuildPhase], local_name: str, tags: tuple[str, ...], use_cache: bool = True
-    ) -> None:
+    def build(self, phases: Sequence[BuildPhase], tags: tuple[str, ...], use_cache: bool = True) -> None:
         """Build every phase; the last gets `tags`. Raises BuildError, DeadlinePassed, Interrupted."""
+        image_id = ""
         for number, phase in enumerate(phases, start=1):
             is_last = number == len(phases)
             user_file = phase.source.containerfile if phase.source.called else None
             self.progress.phase(phase.name, number, len(phases), user_file, phase.source.titles)
-            self.files.write_phase(phase.name, phase.text, None if phase.context else phase.files)
-            self._run(phase, tags if is_last else (f"{local_name}-{phase.name}",), use_cache)
+            self.files.write_phase(phase.name, phase.text_on(image_id), None if phase.context else phase.files)
+            image_id = self._run(phase, tags if is_last else (), use_cache)
+            if not is_last:
+                self.trace.created.append(image_id)
 
-    def _run(self, phase: BuildPhase, tags: tuple[str, ...], use_cache: bool) -> None:
+    def _run(self, phase: BuildPhase, tags: tuple[str, ...], use_cache: bool) -> str:
+        """Run the engine for a phase, and return the id of its image."""
         tail: deque[str] = deque(maxlen=TAIL_LINES)
 
         def note(line: str) -> bool:
@@ -87,6 +89,7 @@ class PhaseRun:
         if exit_code != 0:
             failure = build_failure(phase.source, list(tail), exit_code, self.base, self.authfile)
             raise BuildError(_foreseen(phase, tail, failure).with_log(str(self.log)))
+        return self.files.id_file.read_text().strip().rpartition(":")[2]
 
     def _ended(self, phase: BuildPhase, tail: list[str]) -> BuildFailure:
         reached = last_step(tail)

@@ -13,7 +13,7 @@ INPUTS_LABEL = "io.imagemode.inputs"
 LABEL_PREFIX = "io.imagemode."
 
 # Raised whenever this collection changes what it makes of the same inputs, so that images are built anew.
-RECIPE_VERSION = "1"
+RECIPE_VERSION = "2"
 
 SHORT_LENGTH = 12
 LONGEST_TAG = 128 - 1 - SHORT_LENGTH

@@ -172,15 +172,18 @@ def test_the_command_that_builds() -> None:
         containerfile=Path("/w/Containerfile"),
         context=Path("/c"),
         ignore_file=Path("/w/no-ignore"),
+        id_file=Path("/w/image-id"),
         build_args={"B": "2", "A": "1 $x; y"},
         tags=("t:1",),
         timestamp=5,
         isolation="chroot",
         use_cache=False,
         registry_options=("--authfile=/a", "--tls-verify=false"),
+        annotations={"n": "v"},
     )
     assert Engine(EngineName.PODMAN, "/usr/bin/podman").build_argv(call) == [
-        *("/usr/bin/podman", "build", "--layers", "--force-rm", "--timestamp=5", "--no-cache", "--isolation=chroot"),
-        *("--authfile=/a", "--tls-verify=false", "--build-arg=A=1 $x; y", "--build-arg=B=2", "--tag=t:1"),
+        *("/usr/bin/podman", "build", "--layers", "--force-rm", "--timestamp=5", "--identity-label=false"),
+        *("--no-cache", "--isolation=chroot", "--authfile=/a", "--tls-verify=false"),
+        *("--build-arg=A=1 $x; y", "--build-arg=B=2", "--annotation=n=v", "--tag=t:1", "--iidfile=/w/image-id"),
         *("--ignorefile=/w/no-ignore", "--file=/w/Containerfile", "/c"),
     ]
