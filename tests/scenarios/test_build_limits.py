@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What builds within a cluster cannot do or get wrong, where no other test of this collection's build happens to hold it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from image_builder import Builder, builder_of, tool
+from lab.authority import Authority
+from lab.registry import Registry
+from test_build_config import documents, file, machine_config, render
+
+NO_TLS = "--tls-verify=false"
+
+
+@pytest.fixture
+def builder(
+    tmp_path: Path, registry: Registry, base_image: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> Iterator[Builder]:
+    assert base_image
+    yield from builder_of(tmp_path, registry, monkeypatch, request)
+
+
+def read(builder: Builder, *paths: str) -> list[bytes]:
+    """Files of the image under the tag."""
+    container = tool("buildah", "from", "--pull-always", NO_TLS, builder.image).strip()
+    try:
+        root = Path(tool("buildah", "mount", container).strip())
+        return [(root / path.lstrip("/")).read_bytes() for path in paths]
+    finally:
+        tool("buildah", "rm", container)
+
+
+def configuration(builder: Builder) -> dict[str, Any]:
+    return dict(json.loads(tool("skopeo", "inspect", "--config", NO_TLS, f"docker://{builder.image}"))["config"])
+
+
+def test_a_configuration_of_several_megabytes(builder: Builder) -> None:
+    text = "".join(f"{number:07}\n" for number in range(400_000))
+    storage = {"files": [file("/usr/share/fleet/table", text)]}
+    builder.build(**render(builder, [machine_config("50-large", config={"storage": storage})]))
+    assert read(builder, "/usr/share/fleet/table") == [text.encode()]
+
+
+def test_no_whole_machine_config_is_in_the_image(builder: Builder) -> None:
+    builder.build(**render(builder, documents()))
+    container = tool("buildah", "from", "--pull-always", NO_TLS, builder.image).strip()
+    root = Path(tool("buildah", "mount", container).strip())
+    try:
+        assert not (root / "etc/machine-config-daemon").exists()
+        assert not list(root.glob("etc/ignition*"))
+        found = [path for path in root.rglob("*") if path.is_file() and not path.is_symlink()]
+        marks = (b"ignitionVersion", b'"ignition"', b"MachineConfig", b"machineconfiguration")
+        assert [str(path) for path in found if any(mark in path.read_bytes() for mark in marks)] == []
+    finally:
+        tool("buildah", "rm", container)
+
+
+def test_kernel_extensions_and_fips_of_a_machine_config(
+    builder: Builder, dnf_base_image: str, rpm_repositories: Path
+) -> None:
+    config = machine_config("50-kernel", kernelType="realtime", extensions=["usbguard"], fips=True)
+    options = {
+        **render(builder, [config]),
+        "base": dnf_base_image,
+        "containerfile": None,
+        "context": None,
+        "packages": ["crypto-policies-scripts"],
+        "repositories": [{"name": "lab", "baseurl": str(rpm_repositories / "main"), "gpgcheck": False}],
+        "checks": "warn",
+    }
+    builder.build(**options)
+    policy, kargs, _unit = read(
+        builder,
+        "/etc/crypto-policies/config",
+        "/usr/lib/bootc/kargs.d/50-machine-config.toml",
+        "/usr/lib/systemd/system/usbguard.service",
+    )
+    assert (policy, b"fips=1" in kargs) == (b"FIPS\n", True)
+    container = tool("buildah", "from", "--pull-always", NO_TLS, builder.image).strip()
+    modules = Path(tool("buildah", "mount", container).strip()) / "usr/lib/modules"
+    try:
+        assert [directory.name.rpartition("+")[2] for directory in modules.iterdir()] == ["rt"]
+    finally:
+        tool("buildah", "rm", container)
+
+    failure = builder.outcome(**{**options, "kernel_type": "64k-pages"}).result["failure"]
+    assert failure["category"] == "input"
+    assert "64k-pages, but the machine config says realtime" in failure["message"]
+
+
+def test_a_step_that_fails_runs_once(builder: Builder) -> None:
+    builder.containerfile.write_text("RUN echo attempt; exit 3\n")
+    outcome = builder.outcome()
+    log = Path(outcome.result["failure"]["log"]).read_text()
+    assert [line for line in log.splitlines() if line == "attempt"] == ["attempt"]
+    assert [command[1] for command in outcome.result["commands"]].count("build") == 1
+
+
+def test_a_mirror_serves_the_base(builder: Builder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The host's own registries.conf counts, and the image says where its base is from, not who had a copy."""
+    address = builder.registry.address
+    conf = tmp_path / ".config" / "containers" / "registries.conf"
+    conf.parent.mkdir(parents=True)
+    conf.write_text(
+        '[[registry]]\nlocation = "vendor.invalid"\n'
+        f'[[registry.mirror]]\nlocation = "{address}"\ninsecure = true\n'
+        f'[[registry]]\nlocation = "{address}"\ninsecure = true\n'
+    )
+    monkeypatch.setenv("HOME", str(tmp_path))
+    result = builder.build(base="vendor.invalid/os:base", validate_certs=None)
+    assert result["base"] == f"vendor.invalid/os@{builder.registry.digest('os', 'base')}"
+    assert configuration(builder)["Labels"]["org.opencontainers.image.base.name"] == "vendor.invalid/os:base"
+
+
+def test_a_proxy_is_used_and_stays_out_of_key_and_image(builder: Builder, monkeypatch: pytest.MonkeyPatch) -> None:
+    builder.containerfile.write_text('RUN test "${HTTPS_PROXY##*@}" = proxy.invalid:3128\n')
+    monkeypatch.setenv("HTTPS_PROXY", "http://me:hush@proxy.invalid:3128")
+    builder.build()
+    monkeypatch.delenv("HTTPS_PROXY")
+    assert builder.build(check_mode=True)["changed"] is False
+    document = tool("skopeo", "inspect", "--config", NO_TLS, f"docker://{builder.image}")
+    assert "hush" not in document
+    assert "proxy.invalid" not in json.dumps(json.loads(document)["config"])
+
+
+def test_the_bundle_of_authorities_is_an_input(builder: Builder, tmp_path: Path) -> None:
+    builder.build()
+    authority = Authority.create(tmp_path / "ca")
+    predicted = builder.build(check_mode=True, ca_file=str(authority.certificate))
+    assert predicted["changed_inputs"] == ["ca_file"]
+
+
+def test_an_input_that_is_said_twice_or_in_another_order_is_the_same(builder: Builder) -> None:
+    first = builder.params(labels={"a": "1", "b": "2"}, packages=["jq", "tcpdump"], extensions=["usbguard", "ipsec"])
+    other = builder.params(
+        labels={"b": "2", "a": "1"}, packages=["tcpdump", "jq", "jq"], extensions=["ipsec", "usbguard"]
+    )
+    keys = [builder.build(check_mode=True, **options)["input_key"] for options in (first, other)]
+    assert keys[0] == keys[1]
