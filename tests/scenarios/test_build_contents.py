@@ -279,3 +279,18 @@ def test_an_image_is_signed_before_its_tag_names_it(builder: Builder, tmp_path: 
     assert signing == len(words) - 2  # the last points the tag
     name = f"{builder.name}@{built['digest'].replace(':', '=')}"
     assert (staging / name / "signature-1").is_file()
+
+
+def test_the_base_comes_from_a_mirror(
+    builder: Builder, registry: Registry, base_image: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    conf = tmp_path / "home/.config/containers/registries.conf"
+    conf.parent.mkdir(parents=True)
+    conf.write_text(
+        f'[[registry]]\nlocation = "os.example.invalid"\n[[registry.mirror]]\nlocation = "{registry.address}"\ninsecure = true\n'
+        f'[[registry]]\nlocation = "{registry.address}"\ninsecure = true\n'
+    )
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    result = builder.build(base="os.example.invalid/os:base", validate_certs=None)
+    assert result["base"] == f"os.example.invalid/os@{base_image.rpartition('@')[2]}"
+    assert labels(builder)["org.opencontainers.image.base.name"] == "os.example.invalid/os:base"
