@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pytest
-from ansible_collections.imagemode.nodes.plugins.module_utils._build import build_files
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.build_files import BuildFiles
 
 
@@ -16,7 +16,7 @@ def test_the_logs_of_the_last_ten_builds_stay_and_are_their_owners(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, umask: int
 ) -> None:
     times = iter(range(100))
-    monkeypatch.setattr(build_files.time, "strftime", lambda *_words: f"20261121T0000{next(times):02}Z")
+    monkeypatch.setattr(time, "strftime", lambda *_words: f"20261121T0000{next(times):02}Z")
     before = os.umask(umask)
     try:
         files = BuildFiles.create(tmp_path / "work", "image")
