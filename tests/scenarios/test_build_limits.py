@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.imagemode.nodes.plugins.module_utils._build.publication import Publication
+from ansible_collections.imagemode.nodes.plugins.module_utils._build.registry import Registry as Skopeo
 from image_builder import Builder, builder_of, tool
 from lab.authority import Authority
+from lab.images import build_base
 from lab.registry import Registry
 from test_build_config import documents, file, machine_config, render
 
@@ -142,3 +145,31 @@ def test_an_input_that_is_said_twice_or_in_another_order_is_the_same(builder: Bu
     )
     keys = [builder.build(check_mode=True, **options)["input_key"] for options in (first, other)]
     assert keys[0] == keys[1]
+
+
+@pytest.mark.parametrize(
+    ("owner", "method", "second_tag", "says"),
+    [
+        pytest.param(Publication, "_push_images", True, "was pushed as sha256:", id="the second tag"),
+        pytest.param(Skopeo, "copy", False, "should now be sha256:", id="the tag itself"),
+    ],
+)
+def test_what_somebody_else_pushes_meanwhile_is_not_taken_for_ours(
+    builder: Builder, monkeypatch: pytest.MonkeyPatch, owner: type, method: str, second_tag: bool, says: str
+) -> None:
+    """A registry keeps no lock on a tag: what arrived is read back, and compared."""
+    tag = f"1-{builder.build(check_mode=True)['input_key'][:12]}" if second_tag else "1"
+    plain = getattr(owner, method)
+
+    def interfered(*args: Any, **kwargs: Any) -> Any:
+        result = plain(*args, **kwargs)
+        build_base(builder.registry.address, builder.name, tag, version="6.6.6")
+        return result
+
+    monkeypatch.setattr(owner, method, interfered)
+    failure = builder.outcome().result["failure"]
+    assert failure["category"] == "push"
+    assert says in failure["message"]
+    assert "somebody else pushed to this tag at the same time" in failure["message"]
+    if second_tag:
+        assert builder.registry.digest(builder.name, "1") is None
