@@ -84,9 +84,9 @@ def test_components_are_layers_and_labels_of_their_own(builder: Builder, registr
 
     newer = component(registry, "kubelet", "1.34", {"/usr/bin/kubelet": "kubelet 1.34\n"})
     second = builder.build(**without_file(components=[runtime, newer], version="2026.11"))
-    assert second["changed_inputs"] == ["component kubelet"]
+    assert second["changed_inputs"] == ["component kubelet", "component order"]
     third = builder.build(**without_file(components=[newer, runtime], version="2026.12"))
-    assert third["changed_inputs"] == ["label org.opencontainers.image.version"]
+    assert third["changed_inputs"] == ["component order", "label org.opencontainers.image.version"]
     # The same component is the same layer, whatever stands before it.
     assert len(set(layers(builder)) - set(before)) == 1
     assert builder.build(**without_file(components=[newer, runtime], version="2026.12"))["changed"] is False

@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -57,3 +56,137 @@ def test_both_engines_make_the_same_image(builder: Builder) -> None:
     other = f"{builder.registry.address}/{builder.name}-podman:1"
     second = builder.build(engine="podman", isolation="chroot", image=other, layer_cache=False, force=True, **PHASES)
     assert second["digest"] == first["digest"]
+
+
+def _capability(builder: Builder) -> dict[str, Any]:
+    # cap_net_raw+ep as the kernel stores it
+    os.setxattr(builder.context / "motd", "security.capability", bytes.fromhex("0100000200200000" + "00" * 12))
+    return {}
+
+
+def _user_attribute(builder: Builder) -> dict[str, Any]:
+    os.setxattr(builder.context / "motd", "user.note", b"kept")
+    return {}
+
+
+def _one_file(builder: Builder) -> dict[str, Any]:
+    (builder.context / "copy").unlink()
+    os.link(builder.context / "motd", builder.context / "copy")
+    return {}
+
+
+def _other_name(builder: Builder) -> dict[str, Any]:
+    tool(
+        *("skopeo", "copy", "--src-tls-verify=false", "--dest-tls-verify=false"),
+        *(f"docker://{builder.registry.address}/os:{tag}" for tag in ("base", "same")),
+    )
+    return {"base": f"{builder.registry.address}/os:same"}
+
+
+@pytest.mark.parametrize(
+    ("change", "differs"),
+    [
+        pytest.param(_capability, {"context"}, id="a capability of a file"),
+        pytest.param(_user_attribute, {"context"}, id="an attribute of a file"),
+        pytest.param(_one_file, {"context"}, id="two names of one file"),
+        pytest.param(_other_name, {"base name"}, id="another name of the same base, which is in a label"),
+        pytest.param(lambda _builder: {"build_args": {"NOBODYS": "1"}}, set(), id="an argument that no ARG declares"),
+        pytest.param(lambda _builder: {"build_args": {"http_proxy": "http://p:1"}}, set(), id="a proxy"),
+        pytest.param(
+            lambda _builder: {"extension_packages": {"mine": ["a"]}}, set(), id="an extension nobody asks for"
+        ),
+        pytest.param(
+            lambda _builder: {"extension_packages": {"mine": ["a"]}, "extensions": ["mine"]},
+            {"extension_packages", "extensions"},
+            id="an extension of the user's",
+        ),
+        pytest.param(lambda _builder: {"engine": "podman"}, set(), id="the engine"),
+        pytest.param(lambda _builder: {"isolation": "chroot"}, set(), id="how steps are isolated"),
+        pytest.param(lambda _builder: {"checks": "warn"}, set(), id="what is done about findings"),
+    ],
+)
+def test_the_key_has_all_that_changes_the_image_and_nothing_else(
+    builder: Builder, change: Callable[[Builder], dict[str, Any]], differs: set[str]
+) -> None:
+    (builder.context / "copy").write_text("welcome\n")
+    before = builder.build(check_mode=True)
+    after = builder.build(check_mode=True, **change(builder))
+    old, new = ({(one["name"], one["hash"]) for one in result["inputs"]} for result in (before, after))
+    assert {name for name, _hash in old ^ new} == differs
+
+
+@pytest.mark.parametrize("change", [_capability, _user_attribute, _one_file])
+def test_what_the_key_has_of_files_is_in_the_image(builder: Builder, change: Callable[[Builder], Any]) -> None:
+    """Or it would not have to be in the key."""
+    builder.containerfile.write_text("COPY . /usr/lib/all/\n")
+    (builder.context / "copy").write_text("welcome\n")
+    builder.build()
+    change(builder)
+    layer = inspected(builder.image, "--raw")["layers"][-1]["digest"]
+    builder.build()
+    assert inspected(builder.image, "--raw")["layers"][-1]["digest"] != layer
+
+
+def test_platforms_in_another_order_are_the_same(builder: Builder) -> None:
+    first, second = "linux/amd64", "linux/s390x"
+    orders = ([first, second], [second, first])
+    outcomes = [builder.outcome(check_mode=True, platforms=platforms) for platforms in orders]
+    assert outcomes[0].result["input_key"] == outcomes[1].result["input_key"]
+
+
+def sources(builder: Builder) -> dict[str, Any]:
+    """Repositories and an entitlement, as far as a build that installs nothing looks at them."""
+    repository = builder.directory / "repository"
+    (repository / "repodata").mkdir(parents=True)
+    (repository / "repodata" / "repomd.xml").write_text("<repomd/>\n")
+    entitlement = builder.directory / "entitlement"
+    (entitlement / "rhsm").mkdir(parents=True)
+    for name in ("1.pem", "1-key.pem", "redhat.repo", "rhsm/rhsm.conf"):
+        (entitlement / name).write_text("something that is long enough for a key\n")
+    entry = {"name": "lab", "baseurl": str(repository), "gpgcheck": False}
+    return {"repositories": [entry], "entitlement": str(entitlement)}
+
+
+@pytest.mark.parametrize("only", [("repositories",), ("entitlement",), ("repositories", "entitlement")])
+@pytest.mark.parametrize("more", [{}, {"push": False}, {"force": True, **PHASES}, {"layer_cache": False}])
+def test_check_mode_predicts_what_is_mounted_too(builder: Builder, only: tuple[str, ...], more: dict[str, Any]) -> None:
+    chosen = {name: value for name, value in sources(builder).items() if name in only}
+    predicted = builder.build(check_mode=True, **chosen, **more)
+    real = builder.build(**chosen, **more)
+    assert predicted["commands"] == real["commands"]
+    assert any(word.startswith("--volume=") for word in real["commands"][0])
+    assert not (builder.directory / "work").joinpath("private").exists()
+
+
+def test_steps_run_again_for_another_version_of_their_secret_only(builder: Builder) -> None:
+    builder.containerfile.write_text(
+        "RUN date +%N > /usr/lib/first\nRUN --mount=type=secret,id=token wc -c /run/secrets/token > /usr/lib/size\n"
+    )
+    for version, value in (("1", "s3cr3t-one"), ("2", "s3cr3t-number-two"), ("1", "s3cr3t-one")):
+        secret = {"id": "token", "src": None, "value": value, "version": version}
+        result = builder.build(secrets=[secret])
+        assert content(builder, "/usr/lib/size").split()[0] == str(len(value))
+        assert "Using cache" in Path(result["log"] or os.devnull).read_text() or version == "1"
+
+
+def test_steps_of_every_stage_run_again_when_a_repository_changed(builder: Builder) -> None:
+    address = builder.registry.address
+    build_base(address, "build/tools", "1")
+    builder.containerfile.write_text(
+        f"FROM {address}/build/tools:1 AS tools\nRUN cat /etc/yum.repos.d/lab/repodata/repomd.xml > /usr/lib/index\n"
+        "FROM base\nCOPY --from=tools /usr/lib/index /usr/lib/index\n"
+    )
+    chosen = {"repositories": sources(builder)["repositories"]}
+    builder.build(**chosen)
+    (builder.directory / "repository" / "repodata" / "repomd.xml").write_text("<repomd>other</repomd>\n")
+    builder.build(**chosen)
+    assert content(builder, "/usr/lib/index") == "<repomd>other</repomd>\n"
+
+
+def content(builder: Builder, path: str) -> str:
+    """A file of the image under the tag."""
+    container = tool("buildah", "from", "--pull-always", NO_TLS, builder.image).strip()
+    try:
+        return (Path(tool("buildah", "mount", container).strip()) / path.lstrip("/")).read_text()
+    finally:
+        tool("buildah", "rm", container)

@@ -105,10 +105,10 @@ def collect_inputs(request: BuildRequest, registry: Registry, cache: Path) -> Bu
     context = hash_context(request)
     hashes = {
         **_file_hashes(request),
-        **{f"build_arg {name}": text_hash(value) for name, value in request.build_args.items()},
+        **{f"build_arg {name}": text_hash(value) for name, value in _used_arguments(request).items()},
         **{f"label {name}": text_hash(value) for name, value in request.labels.items()},
         **{f"secret {secret.id}": text_hash(f"version {secret.version}") for secret in request.secrets},
-        **_content_hashes(request),
+        **_content_hashes(request, machine_config),
         **component_inputs(components),
         **repositories.inputs(),
         **entitlement.inputs(),
@@ -124,6 +124,8 @@ def collect_inputs(request: BuildRequest, registry: Registry, cache: Path) -> Bu
         hashes[_input_name(use, base)] = digests[use.reference.canonical]
     if root is not None:
         hashes["base" if root is base else f"image {root.canonical.partition('@')[0]}"] = digests[root.canonical]
+    if root is not None and root is base:
+        hashes["base name"] = text_hash(root.without_digest)  # which is in a label, and in the history
     key = InputKey.over(hashes)
     return BuildInputs(
         pinned,
@@ -205,15 +207,33 @@ def _file_hashes(request: BuildRequest) -> dict[str, str]:
     return {name: text_hash("\n".join(file.containerfile.lines)) for name, file in files.items() if file is not None}
 
 
-def _content_hashes(request: BuildRequest) -> dict[str, str]:
-    """The hashes of what the collection itself puts in; packages and the like in any order are the same."""
+def _used_arguments(request: BuildRequest) -> dict[str, str]:
+    """The build arguments that can change anything: those that an ARG declares, and those of platforms, which need none."""
+    declared = frozenset().union(*(file.containerfile.declared_arguments() for file in request.user_files))
+    return {
+        name: value
+        for name, value in request.build_args.items()
+        if name in declared or (request.user_files and name.startswith(("TARGET", "BUILD")))
+    }
+
+
+def _content_hashes(request: BuildRequest, machine_config: RenderedDirectory | None) -> dict[str, str]:
+    """The hashes of what the collection itself puts in; packages and the like in any order are the same.
+
+    Components are not: each is a layer, in the order in which they are given.
+    """
     contents = request.contents
     hashes = {}
+    if len(contents.components) > 1:
+        hashes["component order"] = text_hash("\n".join(str(one["name"]) for one in contents.components))
     for name, words in (("packages", contents.packages), ("extensions", contents.extensions)):
         if words:
             hashes[name] = text_hash("\n".join(sorted(set(words))))
-    if contents.extension_packages:
-        pairs = sorted((name, *words) for name, words in contents.extension_packages.items())
+    extensions = {*contents.extensions, *(machine_config.config.extensions if machine_config else ())}
+    pairs = sorted(
+        (name, *sorted(set(words))) for name, words in (contents.extension_packages or {}).items() if name in extensions
+    )
+    if pairs:
         hashes["extension_packages"] = text_hash("\n".join(" ".join(pair) for pair in pairs))
     if contents.kernel_type is not None:
         hashes["kernel_type"] = text_hash(contents.kernel_type)

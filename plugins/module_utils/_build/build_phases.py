@@ -21,6 +21,7 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._build.build_reque
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.build_step import BuildStep
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.containerfile import (
     Containerfile,
+    Instruction,
     InvalidContainerfile,
 )
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.containerfile_images import (
@@ -28,6 +29,7 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._core.containerfil
     label_instruction,
     pinned_text,
 )
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.run_marks import with_marks
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.step_source import StepSource
 
 PHASE_BEFORE = "localhost/imagemode-build/the-phase"
@@ -66,7 +68,10 @@ class BuildPhase:
 
 @dataclass(frozen=True)
 class PhasePlan:
-    """What the phases are made of. `base` is the pinned text of the image to build on, None for a user's file that needs none."""
+    """What the phases are made of. `base` is the pinned text of the image to build on, None for a user's file that needs none.
+
+    `packages_state` changes with what package managers see of the world; empty where nothing is known of that.
+    """
 
     base: str | None
     base_steps: Sequence[BuildStep]
@@ -76,11 +81,17 @@ class PhasePlan:
     digests: Mapping[str, str]
     labels: Mapping[str, str]
     ignore_files: Mapping[str, Path | None]
+    packages_state: str = ""
 
 
 def build_phases(request: BuildRequest, plan: PhasePlan, platform: str) -> tuple[BuildPhase, ...]:
     """The phases that have something to do. Raises BuildError of category input."""
     phases: list[BuildPhase] = []
+    versions = {secret.id: f"{secret.id} {secret.version}" for secret in request.secrets if secret.version}
+
+    def read_by(step: Instruction) -> list[str]:
+        found = [versions[name] for name in step.secret_ids(with_optional=True) if name in versions]
+        return [*([plan.packages_state] if plan.packages_state else []), *found]
 
     def rests_on() -> str | None:
         return f"{PHASE_BEFORE}-{phases[-1].name}" if phases else None
@@ -90,7 +101,8 @@ def build_phases(request: BuildRequest, plan: PhasePlan, platform: str) -> tuple
 
     def add_file(name: str, file: UserFile | None, uses: tuple[ImageUse, ...]) -> None:
         if file is not None:
-            text = _pinned(file, uses, plan.digests, rests_on())
+            marked = with_marks(file.containerfile, read_by)
+            text = _pinned(marked, uses, plan.digests, rests_on())
             source = StepSource(file.containerfile, file.called)
             ignore_file = plan.ignore_files.get(name)
             context = request.context
@@ -115,9 +127,11 @@ def _required(base: str | None) -> str:
     return base
 
 
-def _pinned(file: UserFile, uses: tuple[ImageUse, ...], digests: Mapping[str, str], rests_on: str | None) -> str:
+def _pinned(
+    containerfile: Containerfile, uses: tuple[ImageUse, ...], digests: Mapping[str, str], rests_on: str | None
+) -> str:
     try:
-        return pinned_text(file.containerfile, uses, digests, rests_on)
+        return pinned_text(containerfile, uses, digests, rests_on)
     except InvalidContainerfile as error:
         raise invalid_containerfile(error) from error
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.ignore_file import IgnoreRules
 
 CHUNK = 1024 * 1024
+_KEPT_ATTRIBUTES = ("security.capability", "security.ima")
 
 
 @dataclass(frozen=True)
@@ -25,13 +26,19 @@ class ContextEntry:
 
 
 def context_hash(context: Path, rules: IgnoreRules) -> str:
-    """`sha256:…` over paths, types, permissions, contents and link targets; not over times, owners or order on disk.
+    """`sha256:…` over all that COPY keeps of a file, and not over times, owners or order on disk.
 
-    Contents are streamed. Raises OSError naming the file that cannot be read.
+    That is its path, type, permissions, content, link target, capabilities and user attributes, and which files are one
+    (seen with buildah 1.28.2). Contents are streamed. Raises OSError naming the file that cannot be read.
     """
     total = hashlib.sha256()
+    names: dict[tuple[int, int], bytes] = {}
     for entry in entries(context, rules):
-        for field in (entry.path, *_description(entry)):
+        fields = [entry.path, *_description(entry), *_attributes(entry.full_path)]
+        if stat.S_ISREG(entry.status.st_mode) and entry.status.st_nlink > 1:
+            first = names.setdefault((entry.status.st_dev, entry.status.st_ino), entry.path)
+            fields.extend([b"same file as", first] if first != entry.path else [])
+        for field in (*fields, b"end"):
             total.update(len(field).to_bytes(8, "big"))
             total.update(field)
     return "sha256:" + total.hexdigest()
@@ -65,6 +72,18 @@ def _description(entry: ContextEntry) -> tuple[bytes, bytes, bytes]:
     if stat.S_ISDIR(mode):
         return b"directory", permissions, b""
     return b"special", permissions, b"%d %d" % (stat.S_IFMT(mode), entry.status.st_rdev)
+
+
+def _attributes(path: bytes) -> list[bytes]:
+    """The extended attributes that engines copy: names and values."""
+    if not hasattr(os, "listxattr"):
+        return []
+    try:
+        names = sorted(os.listxattr(path, follow_symlinks=False))
+    except OSError:  # a file system without any
+        return []
+    kept = [name for name in names if name in _KEPT_ATTRIBUTES or name.startswith("user.")]
+    return [part for name in kept for part in (os.fsencode(name), os.getxattr(path, name, follow_symlinks=False))]
 
 
 def _content_hash(path: bytes) -> bytes:

@@ -109,6 +109,18 @@ class Entitlement:
         """The private keys, which must not be found in a layer: a name to the bytes."""
         return dict(self._keys)
 
+    def mounts(self, staging: Path, with_repositories: bool) -> list[tuple[Path, str]]:
+        """What `volumes` returns, without writing anything. `with_repositories`: the build has some of its own."""
+        if not self.pairs:
+            return []
+        private = staging / "entitlement"
+        found = [(private / "pki", CERTIFICATES)]
+        if self.configuration:
+            found.append((private / "rhsm", CONFIGURATION))
+        if self.repository_file and not with_repositories:
+            found.append((private / REPOSITORY_FILE, f"{REPOSITORIES_DIRECTORY}/{REPOSITORY_FILE}"))
+        return found
+
     def volumes(self, staging: Path) -> list[tuple[Path, str]]:
         """Copy everything below `staging`, readable for this user only, and return what to mount where.
 
@@ -124,17 +136,12 @@ class Entitlement:
         for pair in self.pairs:
             for file in (pair.certificate, pair.key):
                 write_private(certificates / file.name, _content(file))
-        volumes = [(certificates, CERTIFICATES)]
         if self.configuration:
             _copy_tree(self.configuration, private / "rhsm")
-            volumes.append((private / "rhsm", CONFIGURATION))
+        beside = staging / "yum.repos.d"
         if self.repository_file:
-            beside = staging / "yum.repos.d"
-            target = (beside if beside.is_dir() else private) / REPOSITORY_FILE
-            write_private(target, _content(self.repository_file))
-            if not beside.is_dir():
-                volumes.append((target, f"{REPOSITORIES_DIRECTORY}/{REPOSITORY_FILE}"))
-        return volumes
+            write_private((beside if beside.is_dir() else private) / REPOSITORY_FILE, _content(self.repository_file))
+        return self.mounts(staging, beside.is_dir())
 
 
 def _usable(directory: Path, now: datetime.datetime) -> tuple[list[_Pair], list[str]]:

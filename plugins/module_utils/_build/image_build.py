@@ -316,11 +316,7 @@ class ImageBuild:
             (secret.id, secret.path(private) if is_real else secret.src or private / f"secret-{secret.id}")
             for secret in self.request.secrets
         )
-        volumes = tuple(
-            (Path(source), target)
-            for part in (self.inputs.repositories, self.inputs.entitlement)
-            for source, target in (part.volumes(private) if is_real else ())
-        )
+        volumes = self._written_volumes(private) if is_real else self._planned_volumes(private)
 
         def call(phase: BuildPhase, tags: tuple[str, ...], use_cache: bool) -> BuildCall:
             own = files.phase_context(phase.name) if phase.files else files.empty_context
@@ -344,6 +340,13 @@ class ImageBuild:
             )
 
         return PhaseCalls(engine, call)
+
+    def _planned_volumes(self, private: Path) -> tuple[tuple[Path, str], ...]:
+        repositories, entitlement = self.inputs.repositories, self.inputs.entitlement
+        return (*repositories.mounts(private), *entitlement.mounts(private, bool(repositories.entries)))
+
+    def _written_volumes(self, private: Path) -> tuple[tuple[Path, str], ...]:
+        return (*self.inputs.repositories.volumes(private), *self.inputs.entitlement.volumes(private))
 
     def _publication(self, files: BuildFiles) -> Publication:
         return Publication(

@@ -146,7 +146,7 @@ def build_request(params: Mapping[str, Any]) -> BuildRequest:
         build_args=_texts(params["build_args"]),
         labels={**_texts(params["labels"]), **version},
         secrets=build_secrets(params["secrets"]),
-        platforms=tuple(params["platforms"]),
+        platforms=tuple(sorted(params["platforms"])),
         push=params["push"],
         access=registry_access(params, "push_authfile"),
         base_access=registry_access(params, "base_authfile"),

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.build_inputs import BuildInputs, ignore_file_of
@@ -37,6 +38,9 @@ def phase_plan(request: BuildRequest, inputs: BuildInputs, platform: str) -> Pha
         digests=inputs.digests,
         labels=inputs.labels,
         ignore_files=_ignore_files(request),
+        packages_state=json.dumps(sorted({**inputs.repositories.inputs(), **inputs.entitlement.inputs()}.items()))
+        if inputs.repositories.entries or inputs.entitlement.pairs
+        else "",
     )
 
 

@@ -117,6 +117,14 @@ class Repositories:
                 found[f"repository {entry.name}: password"] = _login(entry.credentials)[1].encode()
         return found
 
+    def mounts(self, staging: Path) -> list[tuple[Path, str]]:
+        """What `volumes` returns, without writing anything."""
+        private = staging / "yum.repos.d"
+        directories = [
+            (entry.directory, f"{REPOSITORIES_DIRECTORY}/{entry.name}") for entry in self.entries if entry.directory
+        ]
+        return [(private, REPOSITORIES_DIRECTORY), *directories] if self.entries else []
+
     def volumes(self, staging: Path) -> list[tuple[Path, str]]:
         """Write the configuration below `staging`, readable for this user only, and return what to mount where.
 
@@ -128,15 +136,13 @@ class Repositories:
             return []
         staging.mkdir(mode=0o700, parents=True, exist_ok=True)
         private.mkdir(mode=0o700)
-        volumes = [(private, REPOSITORIES_DIRECTORY)]
         for entry in self.entries:
             write_private(private / f"{entry.name}.repo", _configuration(entry).encode())
             for option, path in entry.files().items():
                 write_private(private / _copy_name(entry, option), _read(path, option))
             if entry.directory:
                 (private / entry.name).mkdir(mode=0o700)
-                volumes.append((entry.directory, f"{REPOSITORIES_DIRECTORY}/{entry.name}"))
-        return volumes
+        return self.mounts(staging)
 
 
 def write_private(path: Path, content: bytes) -> None:

@@ -61,12 +61,13 @@ class Instruction:
             {name: value for name, _equals, value in (part.partition("=") for part in one.split(","))} for one in given
         )
 
-    def secret_ids(self) -> tuple[str, ...]:
-        """The secrets that a RUN mounts and cannot do without."""
+    def secret_ids(self, with_optional: bool = False) -> tuple[str, ...]:
+        """The secrets that a RUN mounts and cannot do without; on demand also those without which it can."""
         return tuple(
             mount.get("id") or mount.get("target", mount.get("dst", "")).rpartition("/")[2]
             for mount in self.mounts()
-            if mount.get("type") == "secret" and mount.get("required", "true").lower() not in ("false", "0")
+            if mount.get("type") == "secret"
+            and (with_optional or mount.get("required", "true").lower() not in ("false", "0"))
         )
 
     @property
