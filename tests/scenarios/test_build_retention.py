@@ -31,7 +31,7 @@ def test_old_images_go_and_what_a_node_runs_stays(
         "imagemode_image": f"{registry.address}/kept/node:1",
         "imagemode_build_base": base_image,
         "imagemode_validate_certs": False,
-        "imagemode_build_checks": "off",
+        "imagemode_build_checks": "skip",
         "imagemode_build_retention": {"keep": 0},
     }
 

@@ -195,7 +195,7 @@ def test_an_odd_variable_is_refused_before_anything_happens(project: BuildProjec
 
 
 def test_each_architecture_is_built_on_its_own_host_and_put_together(project: BuildProject, registry: Registry) -> None:
-    project.set(imagemode_build_hosts="builders", imagemode_build_base="", imagemode_build_checks="off")
+    project.set(imagemode_build_hosts="builders", imagemode_build_base="", imagemode_build_checks="skip")
     project.containerfile("FROM scratch\nCOPY motd /usr/lib/motd\n")
     run = project.run()
     assert run.returncode == 0, run.stdout + run.stderr
@@ -213,7 +213,7 @@ def test_each_architecture_is_built_on_its_own_host_and_put_together(project: Bu
 
 
 def test_one_architecture_that_fails_is_named_and_the_tag_stays(project: BuildProject, registry: Registry) -> None:
-    project.set(imagemode_build_hosts="builders", imagemode_build_base="", imagemode_build_checks="off")
+    project.set(imagemode_build_hosts="builders", imagemode_build_base="", imagemode_build_checks="skip")
     project.containerfile("FROM scratch\nCOPY motd /usr/lib/motd\n")
     assert project.run().returncode == 0
     before = registry.digest(project.repository, "1")
@@ -256,7 +256,7 @@ def test_build_hosts_work_at_the_same_time(project: BuildProject) -> None:
         get = f"/bin/wget -q -O /dev/null http://127.0.0.1:{server.server_address[1]}/"
         project.containerfile(f"FROM scratch\nCOPY busybox /bin/sh\nCOPY busybox /bin/wget\nRUN {get}\n")
         project.set(
-            imagemode_build_hosts=["builder-x86", "builder-arm"], imagemode_build_base="", imagemode_build_checks="off"
+            imagemode_build_hosts=["builder-x86", "builder-arm"], imagemode_build_base="", imagemode_build_checks="skip"
         )
         run = project.run()
         server.shutdown()
@@ -267,7 +267,7 @@ def test_build_hosts_work_at_the_same_time(project: BuildProject) -> None:
 
 
 def test_two_build_hosts_of_one_architecture_are_a_mistake(project: BuildProject) -> None:
-    project.set(imagemode_build_hosts=["builder-x86", "builder-x86"], imagemode_build_checks="off")
+    project.set(imagemode_build_hosts=["builder-x86", "builder-x86"], imagemode_build_checks="skip")
     run = project.run()
     assert run.returncode != 0
     assert "more than one build host for the same platform: they built linux/amd64, linux/amd64" in run.stdout
@@ -285,7 +285,7 @@ def test_machine_configs_are_rendered_and_built_in_and_check_mode_says_which_inp
         (configs / "50-fleet.json").write_text(json.dumps(ignition))
 
     write("data:,one")
-    project.set(imagemode_machine_configs=["files/configs"], imagemode_build_checks="off")
+    project.set(imagemode_machine_configs=["files/configs"], imagemode_build_checks="skip")
     first = project.run()
     assert first.returncode == 0, first.stdout + first.stderr
     assert project.run("--check").stdout.count("changed=1") == 0
