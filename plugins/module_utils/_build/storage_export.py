@@ -92,10 +92,11 @@ def storage_error(what: str, done: Completed) -> BuildError:
     said = excerpt(done.errors.splitlines())
     full = "no space left on device" in done.errors
     advice = (
-        "The disk is full: free space in work_dir or in the container storage (`buildah rmi --prune`), then run again."
+        "The disk is full: free space in work_dir or in the container storage (`buildah rmi --prune`), then run again. "
         if full
-        else f"It said: {said[-1] if said else 'nothing'}"
+        else ""
     )
+    advice += f"It said: {said[-1] if said else 'nothing'}"
     category = FailureCategory.DISK if full else FailureCategory.ENGINE
     return BuildError(
         BuildFailure(category, f"{what} (`{done.argv[0]}` ended with {done.exit_code}). {advice}", excerpt=said)

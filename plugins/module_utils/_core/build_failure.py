@@ -287,8 +287,8 @@ def build_failure(
         return replace(
             located,
             category=FailureCategory.DISK,
-            message=f"The disk of the build host is full{where}. It said: {_disk_line(lines)} Free space there (`df -h` shows "
-            "where; `buildah rmi --prune` removes images without a name), then run again.",
+            message=f"The disk of the build host is full{where}. Free space where it wanted to write (`df -h`; "
+            f"`buildah rmi --prune` removes images without a name), then run again. It said: {_disk_line(lines)}",
         )
     errors = "\n".join(
         line for line in lines[-10:] if "Error" in line or "error" in line or line.startswith("subprocess")
