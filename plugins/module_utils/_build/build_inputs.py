@@ -96,13 +96,17 @@ def collect_inputs(request: BuildRequest, registry: Registry, cache: Path) -> Bu
     if root is None and request.containerfile is None:
         raise input_error("Nothing says what to build on: give the option base, or a Containerfile with a FROM.")
     contents = request.contents
-    digests = _digests(registry, _from_outside(user_uses, final_uses), base)
+    with ThreadPoolExecutor(max_workers=3) as pool:  # all that goes over the network at once
+        asked = pool.submit(_digests, registry, _from_outside(user_uses, final_uses), base)
+        asked_components = pool.submit(resolve_components, contents.components, registry, platform)
+        asked_repositories = pool.submit(Repositories.of, contents.repositories, request.base_access.ca_file)
+        machine_config = RenderedDirectory.read(contents.machine_config) if contents.machine_config else None
+        entitlement = Entitlement.of(contents.entitlement)
+        context = hash_context(request)
+        digests = asked.result()
+        components = asked_components.result()
+        repositories = asked_repositories.result()
     pinned = root.with_digest(digests[root.canonical]) if root else None
-    components = resolve_components(contents.components, registry, platform)
-    machine_config = RenderedDirectory.read(contents.machine_config) if contents.machine_config else None
-    repositories = Repositories.of(contents.repositories, request.base_access.ca_file)
-    entitlement = Entitlement.of(contents.entitlement)
-    context = hash_context(request)
     hashes = {
         **_file_hashes(request),
         **{f"build_arg {name}": text_hash(value) for name, value in _used_arguments(request).items()},

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -122,14 +123,13 @@ class ImageBuild:
                 local_key=by_key.get(KEY_LABEL) == key.value,
                 local_tag=by_tag.get(KEY_LABEL) == key.value,
             )
-        tag = self.registry.resolve_if_there(self.request.image)
-        found = self.registry.resolve_if_there(self._key_tag)
-        platform = None
-        if found is not None:
-            configuration = self.registry.configuration(self._key_tag, found)
-            platform = configuration.platform
-            if configuration.labels.get(KEY_LABEL) != key.value:
-                found = None  # somebody else's image under our second tag
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            asked = pool.submit(self.registry.resolve_if_there, self.request.image)
+            found, configuration = self.registry.resolve_with_configuration(self._key_tag)
+            tag = asked.result()
+        platform = configuration.platform if configuration else None
+        if configuration is None or configuration.labels.get(KEY_LABEL) != key.value:
+            found = None  # nothing, or somebody else's image under our second tag
         signed = found is None or self.signer is None or self.signer.is_signed(self.request.image, found)
         if tag is None:
             return Published(found, None, {}, platform, signed=signed)

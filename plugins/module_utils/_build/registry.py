@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -141,6 +142,21 @@ class Registry:
         if isinstance(output, BuildFailure):
             raise BuildError(output)
         return _configuration(json.loads(output.decode("utf-8", "replace")))
+
+    def resolve_with_configuration(
+        self, reference: ImageReference
+    ) -> tuple[ResolvedImage, ImageConfiguration] | tuple[None, None]:
+        """`resolve_if_there` and `configuration`, both asked for at once. Raises BuildError."""
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            argv = ["inspect", "--config", *self.access.options(), _url(reference)]
+            asked = pool.submit(self._ask, argv, "read the configuration of", reference, FailureCategory.REGISTRY)
+            found = self.resolve_if_there(reference)
+            answer = asked.result()
+        if found is None:
+            return None, None
+        if isinstance(answer, BuildFailure):  # an index without an image for this machine is asked about by digest
+            return found, self.configuration(reference, found)
+        return found, _configuration(json.loads(answer.decode("utf-8", "replace")))
 
     def copy_argv(self, source: ImageReference, target: ImageReference) -> list[str]:
         """The command that gives an image in a registry another tag, byte for byte."""
