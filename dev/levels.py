@@ -104,7 +104,7 @@ LEVELS = (
             Step("galaxy build", ("ansible-galaxy", "collection", "build", "--force", "--output-path", ".cache/dist")),
         ),
     ),
-    Level("unit", 180, (_pytest_in_parallel("tests/unit"),)),
+    Level("unit", 240, (_pytest_in_parallel("tests/unit"),)),
     Level(
         "fuzz",
         120 + FUZZ_SECONDS,
@@ -115,7 +115,7 @@ LEVELS = (
     ),
     Level("conformance", 300, (_pytest_in_parallel("tests/conformance"),), needs_root=True),
     Level("sanity", 300, (_python("ansible-test sanity", "dev/sanity.py"),)),
-    Level("scenarios", 1500, (_pytest_in_parallel("tests/scenarios"),), needs_root=True),
+    Level("scenarios", 2400, (_pytest_in_parallel("tests/scenarios"),), needs_root=True),
     Level(
         "molecule",
         240,
