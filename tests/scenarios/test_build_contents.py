@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import shutil
 import subprocess
@@ -174,6 +175,23 @@ def test_a_secret_in_a_layer_is_found_before_the_push(builder: Builder, step: st
     assert "token" in failure["message"]
     assert SECRET not in json.dumps(outcome.result)
     assert builder.registry.tags(builder.name) == []
+
+
+def test_a_secret_that_a_step_prints_is_in_no_log_and_no_result(builder: Builder, tmp_path: Path) -> None:
+    step = (
+        "RUN --mount=type=secret,id=token cd /run/secrets; echo; cat token; echo; base64 token; cat token >&2; false\n"
+    )
+    builder.containerfile.write_text(step)
+    outcome = builder.outcome(secrets=secret(), containerfile_final_content="COPY motd /usr/lib/last\n")
+    failure = outcome.result["failure"]
+    assert (failure["category"], failure["line"]) == ("step", 1)
+    encoded = base64.b64encode(SECRET.encode()).decode()
+    log = Path(failure["log"]).read_text()
+    assert "***" in log
+    for text in (SECRET, encoded[:16]):
+        assert text not in log
+        assert text not in json.dumps(outcome.result)
+    assert not list((tmp_path / "work").rglob("private"))
 
 
 def test_an_image_of_two_platforms_is_an_index(builder: Builder, registry: Registry) -> None:

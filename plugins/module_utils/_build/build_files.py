@@ -7,6 +7,7 @@ import contextlib
 import fcntl
 import os
 import shutil
+import stat
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -15,6 +16,11 @@ from pathlib import Path
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.process import (
     DeadlinePassed,
     check_that_somebody_listens,
+)
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.build_failure import (
+    BuildError,
+    BuildFailure,
+    FailureCategory,
 )
 
 KEPT_LOGS = 10
@@ -29,9 +35,22 @@ class BuildFiles:
 
     @classmethod
     def create(cls, work_dir: Path, slug: str) -> BuildFiles:
-        """Make the directory. Raises OSError."""
+        """Make the directory. Raises OSError, and BuildError for one in which somebody else could read or change files."""
         directory = work_dir / slug
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        work_dir.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            directory.mkdir(mode=0o700)
+            return cls(directory)
+        status = directory.lstat()
+        if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
+            raise BuildError(
+                BuildFailure(
+                    FailureCategory.INPUT,
+                    f"{directory} is not a directory of the user who builds, so secrets would not be safe in it. Remove it, or give "
+                    "a work_dir into which nobody else can write.",
+                )
+            )
+        directory.chmod(0o700)
         return cls(directory)
 
     def containerfile(self, phase: str) -> Path:

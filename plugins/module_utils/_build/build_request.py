@@ -162,8 +162,18 @@ def check_request(request: BuildRequest) -> None:
         _check_context(file, request.context)
     _check_final(request.final)
     _check_secrets(request)
+    _check_work_dir(request.work_dir)
     if request.sign and not request.push:
         raise input_error("An image is signed in its registry, so sign needs push to be true.")
+
+
+def _check_work_dir(work_dir: Path) -> None:
+    odd = sorted(character for character in ":," if character in str(work_dir))
+    if odd:
+        raise input_error(
+            f"The work_dir {work_dir} has {' and '.join(odd)} in its name, which the engines take for the end of a path. "
+            "Name another."
+        )
 
 
 def _check_labels(labels: Mapping[str, str]) -> None:

@@ -166,6 +166,17 @@ class Engine:
         found = document.get("Labels") if is_podman else document["OCIv1"]["config"].get("Labels")
         return {str(label): str(value) for label, value in (found or {}).items()}
 
+    def local_id(self, image: str) -> str | None:
+        """The id of an image in local storage, 64 hexadecimal digits; None where there is no such image."""
+        document = self._inspect(image) or {}
+        found = document.get("Id" if self.name is EngineName.PODMAN else "FromImageID")
+        return str(found).rpartition(":")[2] if found else None
+
+    def nameless_images(self) -> set[str]:
+        """The ids of the images in local storage that have no name any more."""
+        argv = [self.path, "images", "--quiet", "--no-trunc", "--filter=dangling=true"]
+        return {line.strip().rpartition(":")[2] for line in capture(argv, ANSWER_SECONDS).output.splitlines()}
+
     def local_architecture(self, image: str) -> str | None:
         """The architecture of an image in local storage, such as `arm64`; None where there is no such image."""
         document = self._inspect(image)

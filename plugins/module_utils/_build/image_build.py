@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
 
@@ -23,6 +24,10 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._build.build_reque
 )
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.components import check_components
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.engine import BuildCall, Engine, choose_isolation
+from ansible_collections.imagemode.nodes.plugins.module_utils._build.given_secrets import (
+    OutputFilter,
+    given_secrets,
+)
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.image_proof import ImageProof
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.layer_ledger import LayerLedger, StorageTrace
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.phase_plan import phase_plan
@@ -48,6 +53,7 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._build.publication
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.registry import Registry
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.resolved_image import ResolvedImage
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.signing import Signer
+from ansible_collections.imagemode.nodes.plugins.module_utils._build.storage_driver import storage_driver
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.build_failure import (
     BuildError,
     BuildFailure,
@@ -221,6 +227,12 @@ class ImageBuild:
 
     def _build(self, files: BuildFiles) -> BuiltImage:
         engine = Engine.find(self.request.engine)
+        storage = storage_driver(engine)
+        with storage.in_use():
+            built = self._build_with(engine, files)
+        return replace(built, warnings=(*built.warnings, *([storage.warning] if storage.warning else [])))
+
+    def _build_with(self, engine: Engine, files: BuildFiles) -> BuiltImage:
         for file in self.request.user_files:
             check_heredoc(engine, file)
         for platform in wanted_platforms(self.request):
@@ -231,10 +243,7 @@ class ImageBuild:
         ledger = LayerLedger(files.ledger)
         trace = StorageTrace()
         complete = False
-        if self.request.force or not self.request.layer_cache:
-            # A result that loses its name to a new one would stay in storage without any.
-            for local in self._local_names().values():
-                capture(engine.remove_argv(local), LOCAL_SECONDS)
+        before = [engine.local_id(local) for local in self._local_names().values()]
         try:
             warnings = self._build_platforms(engine, files, trace)
             self._check_context()
@@ -250,10 +259,19 @@ class ImageBuild:
             ledger.remember(trace, self._all_local_names())
             if complete or not self.request.layer_cache:  # after a failure the layers are where the next run resumes
                 self._prune(engine, ledger, trace)
+                self._remove_nameless(engine, before)
         return built
+
+    def _remove_nameless(self, engine: Engine, images: Sequence[str | None]) -> None:
+        """Remove what lost its last name to the image that was built now, and that nobody else has named."""
+        if any(images):
+            for image in engine.nameless_images().intersection(images):
+                capture(engine.remove_argv(str(image)), LOCAL_SECONDS, cleaning_up=True)
 
     def _build_platforms(self, engine: Engine, files: BuildFiles, trace: StorageTrace) -> tuple[str, ...]:
         warnings: list[str] = []
+        output = OutputFilter.of(given_secrets(self.request, self.inputs))
+        began = time.monotonic()
         with private_directory(files) as private:
             for platform in wanted_platforms(self.request):
                 base = platform_base(self.inputs.base, platform, self.sources)
@@ -270,7 +288,9 @@ class ImageBuild:
                     self.request.base_access.authfile,
                     self.progress,
                     self.commands,
+                    output,
                     trace,
+                    began,
                 )
                 tags = self._tags(platform)
                 self._build_platform(run, phases, platform, tags)

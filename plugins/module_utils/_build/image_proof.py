@@ -14,6 +14,7 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._build.build_reque
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.built_tree import BuiltTree, built_tree
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.components import check_base_survived
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.engine import Engine, choose_isolation
+from ansible_collections.imagemode.nodes.plugins.module_utils._build.given_secrets import given_secrets
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.image_lint import lint_image
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.leak_search import find_leaks
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.platform_base import PlatformBase
@@ -62,24 +63,20 @@ class ImageProof:
             if base is not None and self.inputs.components:
                 cache = self.request.work_dir / LISTINGS
                 warnings.extend(check_base_survived(self.inputs.components, self.sources, self.platform, cache, base))
-            if self.request.checks != "off" or self.inputs.machine_config is not None:
+            if self.request.checks != "skip" or self.inputs.machine_config is not None:
                 tree = tree_of(image)
                 self._check_configuration(tree)
-                if self.request.checks != "off":
+                if self.request.checks != "skip":
                     warnings.extend(self._check_files(tree, image, base))
                     warnings.extend(self._lint(tree.entries, image))
         return tuple(warnings)
 
     @property
     def _looks_at_base(self) -> bool:
-        return self.request.checks != "off" or bool(self.inputs.components)
+        return self.request.checks != "skip" or bool(self.inputs.components)
 
     def _search_leaks(self, image: str) -> Iterator[str]:
-        secrets = {
-            **{f"secret {secret.id}": secret.content() for secret in self.request.secrets},
-            **self.inputs.entitlement.secrets(),
-            **self.inputs.repositories.secrets(),
-        }
+        secrets = given_secrets(self.request, self.inputs)
         if not secrets:
             return
         for authfile in {self.request.access.authfile, self.request.base_access.authfile} - {None}:

@@ -14,6 +14,7 @@ from pathlib import Path
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.build_files import BuildFiles
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.build_phases import BuildPhase
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.engine import BuildCall, Engine
+from ansible_collections.imagemode.nodes.plugins.module_utils._build.given_secrets import OutputFilter
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.layer_ledger import StorageTrace
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.process import DeadlinePassed, stream
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.progress_file import ProgressFile
@@ -54,6 +55,7 @@ class PhaseRun:
     authfile: str | None
     progress: ProgressFile
     commands: list[list[str]]
+    output: OutputFilter = field(default_factory=OutputFilter)
     trace: StorageTrace = field(default_factory=StorageTrace)
     began: float = field(default_factory=time.monotonic)
 
@@ -73,11 +75,12 @@ class PhaseRun:
         """Run the engine for a phase, and return the id of its image."""
         tail: deque[str] = deque(maxlen=TAIL_LINES)
 
-        def note(line: str) -> bool:
-            tail.append(line)
-            self.trace.read(line)
-            self.progress.read(line)
-            return True
+        def note(line: str) -> str:
+            shown = self.output.hide(line)
+            tail.append(shown)
+            self.trace.read(shown)
+            self.progress.read(shown)
+            return shown
 
         argv = self.calls.argv(phase, tags, use_cache)
         self.commands.append(argv)

@@ -73,18 +73,21 @@ def capture(argv: Sequence[str], timeout: float, cleaning_up: bool = False) -> C
     return Completed(tuple(argv), process.returncode, output, _text(errors))
 
 
-def stream(argv: Sequence[str], log: Path, timeout: float, on_line: Callable[[str], bool] | None = None) -> int:
+def stream(argv: Sequence[str], log: Path, timeout: float, on_line: Callable[[str], bool | str] | None = None) -> int:
     """Run a long command, both its streams appended to `log`, and return its exit code.
 
-    `on_line` sees every line and says whether it belongs into the log. Raises DeadlinePassed and Interrupted; the
-    command and all its children have ended then.
+    `on_line` sees every line and says whether it belongs into the log, or what does in its place. Raises DeadlinePassed and
+    Interrupted; the command and all its children have ended then.
     """
     end = time.monotonic() + timeout
     with log.open("ab", buffering=0) as file, _started(argv, subprocess.STDOUT) as process:
         if process.stdout is None:
             raise ValueError("the command has no output pipe")
         for line in _lines(process.stdout.fileno(), end, timeout, argv[0]):
-            if on_line is None or on_line(_text(line).rstrip("\r\n")):
+            wanted = on_line(_text(line).rstrip("\r\n")) if on_line is not None else True
+            if isinstance(wanted, str):
+                file.write(f"{wanted}\n".encode())
+            elif wanted:
                 file.write(line)
         try:
             return process.wait(max(0.0, end - time.monotonic()))
