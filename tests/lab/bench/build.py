@@ -247,6 +247,7 @@ def _no_op(bench: Bench, options: argparse.Namespace) -> None:
         detail = ""
         if name == NO_OP:
             detail = f"{calls.count('skopeo') / options.tasks:>5.1f} calls of skopeo, {engine:.1f} of the engine"
+            detail += f", {found - median[MODULE]:.3f} s without what any module costs"
             detail += f"   above {NO_OP_TARGET} s" if found > NO_OP_TARGET else ""
         print(f"  {name:<36}{found:>7.3f}{found / median[INSPECT]:>7.2f} x skopeo {detail}", flush=True)
     asked = (bench.relay.received - sent) / options.tasks
