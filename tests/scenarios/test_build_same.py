@@ -190,3 +190,67 @@ def content(builder: Builder, path: str) -> str:
         return (Path(tool("buildah", "mount", container).strip()) / path.lstrip("/")).read_text()
     finally:
         tool("buildah", "rm", container)
+
+
+def test_labels_of_any_text_arrive_as_they_are(builder: Builder) -> None:
+    given = {
+        "--from": "v",
+        "a b": "v",
+        "a$HOME": "v",
+        "a'b\\c": "v",
+        'quo"te': "a \"b\" 'c'",
+        "shell": "$(id) `id` ${PATH} $HOME ;|&",
+        "tail": "ends with \\",
+        "blanks": " a\tb  ",
+        "return": "a\rb",
+        "line separator": "a\u2028b\x0bc\x85d",
+        "hash": "# no comment",
+        "empty": "",
+        "brackets": '["a", "b"]',
+        "marker": "<<EOF",
+    }
+    builder.build(labels=given, **PHASES)
+    found = inspected(builder.image, "--config")["config"]["Labels"]
+    assert {name: found.get(name) for name in given} == given
+
+
+def test_phases_of_two_platforms(builder: Builder) -> None:
+    address = builder.registry.address
+    architectures = ("amd64", "arm64")
+    for architecture in architectures:
+        build_base(
+            address, "both", architecture, architecture=architecture, extra_files={"/usr/lib/arch": architecture}
+        )
+    tool("buildah", "manifest", "create", "localhost/both")
+    for architecture in architectures:
+        tool("buildah", "manifest", "add", NO_TLS, "localhost/both", f"docker://{address}/both:{architecture}")
+    tool("buildah", "manifest", "push", "--all", NO_TLS, "localhost/both", f"docker://{address}/both:all")
+    tool("buildah", "manifest", "rm", "localhost/both")
+    builder.containerfile.write_text("COPY motd /usr/lib/motd\n")
+    options: dict[str, Any] = {"base": f"{address}/both:all", "platforms": ["linux/arm64", "linux/amd64"], **PHASES}
+    predicted = builder.build(check_mode=True, **options)
+    built = builder.build(**options)
+    assert predicted["commands"] == built["commands"]
+    name = built["image"].partition("@")[0]
+    for platform, digest in built["platforms"].items():
+        configuration = inspected(f"{name}@{digest}", "--config")
+        assert f"linux/{configuration['architecture']}" == platform
+        assert "localhost/" not in json.dumps(configuration)
+    again = builder.build(image=f"{name}-again:1", **{**options, "platforms": ["linux/amd64", "linux/arm64"]})
+    assert again["digest"] == built["digest"]
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"labels": {"a=b": "c"}}, "cannot be the name of a label"),
+        ({"labels": {" ": "c"}}, "cannot be the name of a label"),
+        ({"labels": {"a": "b\nRUN true"}}, "have a line break"),
+        ({"build_args": {"A=B": "c"}}, "cannot be the name of a build argument"),
+        ({"build_args": {"-A": "c"}}, "cannot be the name of a build argument"),
+    ],
+)
+def test_names_that_would_mean_something_else_are_refused(builder: Builder, options: dict[str, Any], says: str) -> None:
+    failure = builder.outcome(**options).result["failure"]
+    assert failure["category"] == "input"
+    assert says in failure["message"]

@@ -150,6 +150,9 @@ def check_request(request: BuildRequest) -> None:
             f"so the first can have {LONGEST_TAG}."
         )
     _check_labels(request.labels)
+    for name in request.build_args:
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+            raise input_error(f"{name!r} cannot be the name of a build argument: letters, digits and underscores.")
     _check_platforms(request)
     for access in (request.access, request.base_access):
         check_authfile(access.authfile)
@@ -182,6 +185,9 @@ def _check_labels(labels: Mapping[str, str]) -> None:
         raise input_error(
             f"The labels {', '.join(reserved)} are this collection's own: names must not begin with {LABEL_PREFIX}"
         )
+    unusable = sorted(name for name in labels if "=" in name or not name.strip())
+    if unusable:
+        raise input_error(f"{', '.join(map(repr, unusable))} cannot be the name of a label: it is empty or has a = in it.")
     broken = sorted(name for name, value in labels.items() if "\n" in name + value)
     if broken:
         raise input_error(f"The labels {', '.join(broken)} have a line break, which a label cannot have.")
