@@ -254,3 +254,13 @@ def test_names_that_would_mean_something_else_are_refused(builder: Builder, opti
     failure = builder.outcome(**options).result["failure"]
     assert failure["category"] == "input"
     assert says in failure["message"]
+
+
+def test_an_image_without_its_second_tag_is_built_again_and_that_is_said(builder: Builder) -> None:
+    builder.build()
+    copy = f"{builder.registry.address}/{builder.name}-copied:1"
+    no_tls = ("--src-tls-verify=false", "--dest-tls-verify=false")
+    tool("skopeo", "copy", *no_tls, f"docker://{builder.image}", f"docker://{copy}")
+    predicted = builder.build(check_mode=True, image=copy)
+    assert (predicted["action"], predicted["changed_inputs"]) == ("build", [])
+    assert "its second tag, which names the inputs, is gone" in predicted["msg"]

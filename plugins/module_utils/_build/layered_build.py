@@ -145,7 +145,9 @@ def _why(build: ImageBuild, published: Published, action: Action) -> str:
         if build.request.force:
             return "force"
         if not names:
-            return "there is no image of this collection's under the tag" if not published.recorded else "rebuilt"
+            if not published.recorded:
+                return "there is no image of this collection's under the tag"
+            return "its second tag, which names the inputs, is gone"
         more = f" and {len(names) - SHOWN_INPUTS} more" if len(names) > SHOWN_INPUTS else ""
         return f"changed: {', '.join(names[:SHOWN_INPUTS])}{more}"
     return {Action.RETAG: "the tag named something else", Action.SIGN: "no signature of this key"}.get(action, "")
