@@ -215,19 +215,8 @@ def test_labels_of_any_text_arrive_as_they_are(builder: Builder) -> None:
 
 
 def test_phases_of_two_platforms(builder: Builder) -> None:
-    address = builder.registry.address
-    architectures = ("amd64", "arm64")
-    for architecture in architectures:
-        build_base(
-            address, "both", architecture, architecture=architecture, extra_files={"/usr/lib/arch": architecture}
-        )
-    tool("buildah", "manifest", "create", "localhost/both")
-    for architecture in architectures:
-        tool("buildah", "manifest", "add", NO_TLS, "localhost/both", f"docker://{address}/both:{architecture}")
-    tool("buildah", "manifest", "push", "--all", NO_TLS, "localhost/both", f"docker://{address}/both:all")
-    tool("buildah", "manifest", "rm", "localhost/both")
     builder.containerfile.write_text("COPY motd /usr/lib/motd\n")
-    options: dict[str, Any] = {"base": f"{address}/both:all", "platforms": ["linux/arm64", "linux/amd64"], **PHASES}
+    options: dict[str, Any] = {"base": index_of_two(builder), "platforms": ["linux/arm64", "linux/amd64"], **PHASES}
     predicted = builder.build(check_mode=True, **options)
     built = builder.build(**options)
     assert predicted["commands"] == built["commands"]
@@ -264,3 +253,40 @@ def test_an_image_without_its_second_tag_is_built_again_and_that_is_said(builder
     predicted = builder.build(check_mode=True, image=copy)
     assert (predicted["action"], predicted["changed_inputs"]) == ("build", [])
     assert "its second tag, which names the inputs, is gone" in predicted["msg"]
+
+
+def index_of_two(builder: Builder) -> str:
+    """A base for two architectures, by tag."""
+    address = builder.registry.address
+    for architecture in ("amd64", "arm64"):
+        files = {"/usr/lib/arch": architecture}
+        build_base(address, "both", architecture, architecture=architecture, extra_files=files)
+    tool("buildah", "manifest", "create", "localhost/both")
+    for architecture in ("amd64", "arm64"):
+        tool("buildah", "manifest", "add", NO_TLS, "localhost/both", f"docker://{address}/both:{architecture}")
+    tool("buildah", "manifest", "push", "--all", NO_TLS, "localhost/both", f"docker://{address}/both:all")
+    tool("buildah", "manifest", "rm", "localhost/both")
+    return f"{address}/both:all"
+
+
+def test_the_build_hosts_own_platform_is_the_same_whether_or_not_it_is_named(builder: Builder) -> None:
+    base = index_of_two(builder)
+    first = builder.build(base=base)
+    other = f"{builder.registry.address}/{builder.name}-named:1"
+    second = builder.build(base=base, image=other, platforms=["linux/amd64"])
+    assert second["input_key"] == first["input_key"]
+    assert second["digest"] == first["digest"]
+
+
+def test_check_mode_fails_where_steps_could_not_run(builder: Builder) -> None:
+    outcome = builder.outcome(check_mode=True, base=index_of_two(builder), platforms=["linux/arm64"])
+    assert "RUN steps for linux/arm64 cannot run on this build host" in outcome.result["failure"]["message"]
+
+
+def test_a_users_repository_keeps_its_label_and_can_be_read(builder: Builder) -> None:
+    """On a host with SELinux: a new label would lock out whoever serves the directory, and without one no step reads it."""
+    chosen = {"repositories": sources(builder)["repositories"]}
+    words = builder.build(check_mode=True, **chosen)["commands"][0]
+    volumes = [word for word in words if word.startswith("--volume=")]
+    assert [volume.rpartition(":")[2] for volume in volumes] == ["ro,Z", "ro"]
+    assert "--security-opt=label=disable" in words

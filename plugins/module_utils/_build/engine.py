@@ -128,6 +128,8 @@ class Engine:
         argv.extend(call.registry_options)
         argv.extend(f"--secret=id={name},src={path}" for name, path in call.secrets)
         argv.extend(f"--volume={source}:{target}:{_volume_options(source, call)}" for source, target in call.volumes)
+        if any(_volume_options(source, call) == "ro" for source, _target in call.volumes):
+            argv.append("--security-opt=label=disable")  # or SELinux would let no step read what keeps its label
         argv.extend(f"--build-arg={name}={value}" for name, value in sorted(call.build_args.items()))
         argv.extend(f"--annotation={name}={value}" for name, value in sorted(call.annotations.items()))
         argv.extend(f"--tag={tag}" for tag in call.tags)

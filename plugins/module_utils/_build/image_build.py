@@ -169,11 +169,14 @@ class ImageBuild:
             signing = self._planned_signing(digest) if not published.signed else []
             return [*signing, *([self._tag_argv(publication)] if action is Action.RETAG else [])]
         engine = Engine.find(self.request.engine)
+        for file in self.request.user_files:
+            check_heredoc(engine, file)
         planned = []
         for platform in wanted_platforms(self.request):
             base = platform_base(self.inputs.base, platform, self.sources)
             calls = self._calls(engine, files, base, files.directory / "private")
             phases = self._phases(platform)
+            check_that_steps_can_run(phases, platform)
             tags = self._tags(platform)
             for phase in phases:
                 planned.append(calls.argv(phase, tags if phase is phases[-1] else ()))
@@ -275,7 +278,7 @@ class ImageBuild:
         with private_directory(files) as private:
             for platform in wanted_platforms(self.request):
                 base = platform_base(self.inputs.base, platform, self.sources)
-                inputs = inputs_of_platform(self.request, self.inputs, platform, self.sources)
+                inputs = inputs_of_platform(self.inputs, platform, self.sources)
                 self.pulled.update(inputs.pinned_images())
                 phases = self._phases(platform, inputs)
                 check_that_steps_can_run(phases, platform)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The inputs of one platform among several: each index is replaced by the manifest of that platform.
+"""The inputs of one platform: each index is replaced by the manifest of that platform.
 
 buildah 1.28 takes an index that it has pulled for one platform for the next one as well, so the wrong image would be used.
 """
@@ -9,16 +9,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.build_inputs import BuildInputs
-from ansible_collections.imagemode.nodes.plugins.module_utils._build.build_request import BuildRequest
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.registry import Registry
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.build_failure import FailureCategory
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.image_reference import ImageReference
 
 
-def inputs_of_platform(request: BuildRequest, inputs: BuildInputs, platform: str, registry: Registry) -> BuildInputs:
-    """The same inputs for one of the platforms that were asked for; unchanged where none was. Raises BuildError."""
-    if not request.platforms:
-        return inputs
+def inputs_of_platform(inputs: BuildInputs, platform: str, registry: Registry) -> BuildInputs:
+    """The same inputs for one platform, so that the build host's own is the same whether or not it was named. Raises BuildError."""
     digests = dict(inputs.digests)
     for use in (*inputs.user_uses, *inputs.final_uses):
         known = inputs.digests.get(use.reference.canonical)
