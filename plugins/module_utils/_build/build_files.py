@@ -25,6 +25,7 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._core.build_failur
 
 KEPT_LOGS = 10
 LOCK_POLL_SECONDS = 0.2
+TEMPORARY = ("image-", "lint-")  # copies of images and build directories that nobody uses without the lock
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,11 @@ class BuildFiles:
         """The list of images in local storage."""
         return self.directory / "layers.json"
 
+    @property
+    def unfinished(self) -> Path:
+        """The note of a build that runs."""
+        return self.directory / "unfinished.json"
+
     def write_phase(self, phase: str, containerfile: str, files: Mapping[str, bytes] | None) -> None:
         """Write what the engine reads; `files` make a context of their own. Raises OSError."""
         self.containerfile(phase).write_text(containerfile, encoding="utf-8")
@@ -101,7 +107,10 @@ class BuildFiles:
             )  # whatever the umask says: it is read within the build, and may become part of a layer
 
     def prepare(self) -> None:
-        """Write what every build needs. Raises OSError."""
+        """Write what every build needs, and remove what a killed one left. Raises OSError."""
+        for prefix in TEMPORARY:
+            for left in self.directory.glob(f"{prefix}*/"):
+                shutil.rmtree(left, ignore_errors=True)
         self.empty_context.mkdir(exist_ok=True)
         self.no_ignore_file.write_text("")
         with contextlib.suppress(FileNotFoundError):

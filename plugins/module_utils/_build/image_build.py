@@ -54,6 +54,7 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._build.registry im
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.resolved_image import ResolvedImage
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.signing import Signer
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.storage_driver import storage_driver
+from ansible_collections.imagemode.nodes.plugins.module_utils._build.unfinished_build import UnfinishedBuild
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.build_failure import (
     BuildError,
     BuildFailure,
@@ -241,9 +242,12 @@ class ImageBuild:
         for platform in wanted_platforms(self.request):
             check_components(self.inputs.components, self.sources, platform, self._cache)
         files.prepare()
+        ledger = LayerLedger(files.ledger)
+        unfinished = UnfinishedBuild(engine, files.unfinished)
+        ledger.remember(unfinished.clear())
         self.log = files.new_log(self.inputs.key.short)
         self.progress.log(self.log)
-        ledger = LayerLedger(files.ledger)
+        unfinished.begin(self.log)
         trace = StorageTrace()
         complete = False
         before = [engine.local_id(local) for local in self._local_names().values()]
@@ -263,6 +267,10 @@ class ImageBuild:
             if complete or not self.request.layer_cache:  # after a failure the layers are where the next run resumes
                 self._prune(engine, ledger, trace)
                 self._remove_nameless(engine, before)
+            if complete:
+                unfinished.end()
+            else:
+                unfinished.clear()
         return built
 
     def _remove_nameless(self, engine: Engine, images: Sequence[str | None]) -> None:
