@@ -10,6 +10,7 @@ import os
 import select
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ CHUNK = 65536
 NOBODY_LISTENS_CHECK_SECONDS = 1.0
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _LIBC = ctypes.CDLL(None)
+
+_ENDING = threading.Event()  # a signal came
 
 
 class Interrupted(Exception):
@@ -100,8 +103,10 @@ def ending_on_signals() -> Iterator[None]:
     """Turn SIGTERM, SIGINT and SIGHUP into Interrupted, so that everything is cleaned up on the way out."""
 
     def interrupt(number: int, _frame: FrameType | None) -> None:
+        _ENDING.set()
         raise Interrupted(f"ended by {signal.Signals(number).name}")
 
+    _ENDING.clear()
     numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
     before = {number: signal.signal(number, interrupt) for number in numbers}
     try:
@@ -112,10 +117,13 @@ def ending_on_signals() -> Iterator[None]:
 
 
 def check_that_somebody_listens() -> None:
-    """Raise Interrupted when the reader of our standard output is gone.
+    """Raise Interrupted when the reader of our standard output is gone, and in threads also when the module is ended.
 
-    A controller that is killed leaves its modules running: a closed pipe is how they can tell.
+    A controller that is killed leaves its modules running: a closed pipe is how they can tell. Signals reach the main thread
+    only, which then waits for the others.
     """
+    if _ENDING.is_set() and threading.current_thread() is not threading.main_thread():
+        raise Interrupted("the module is being ended")
     poll = select.poll()
     poll.register(1, 0)
     if any(event & (select.POLLERR | select.POLLHUP) for _fd, event in poll.poll(0)):

@@ -70,3 +70,24 @@ def test_only_cleaning_up_goes_on_when_the_controller_is_gone(
     assert (module.wait(20) == 0) is finished
     time.sleep(0 if finished else 3)
     assert (tmp_path / "finished").exists() is finished
+
+
+def test_a_signal_also_ends_what_threads_wait_for() -> None:
+    program = """
+from concurrent.futures import ThreadPoolExecutor
+from ansible_collections.imagemode.nodes.plugins.module_utils._build.process import Interrupted, capture, ending_on_signals
+try:
+    with ending_on_signals(), ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(capture, ["sleep", "60"], 60)
+        print("asked", flush=True)
+        asked.result()
+except Interrupted as error:
+    print(error)
+"""
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "asked\n"
+        process.terminate()
+        began = time.monotonic()
+        assert process.communicate(timeout=40)[0] == "ended by SIGTERM\n"
+        assert time.monotonic() - began < 30
