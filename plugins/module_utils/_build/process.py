@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
+ENDING_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 GRACE_SECONDS = 10.0
 CHUNK = 65536
 NOBODY_LISTENS_CHECK_SECONDS = 1.0
@@ -107,8 +108,7 @@ def ending_on_signals() -> Iterator[None]:
         raise Interrupted(f"ended by {signal.Signals(number).name}")
 
     _ENDING.clear()
-    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-    before = {number: signal.signal(number, interrupt) for number in numbers}
+    before = {number: signal.signal(number, interrupt) for number in ENDING_SIGNALS}
     try:
         yield
     finally:
@@ -132,22 +132,28 @@ def check_that_somebody_listens() -> None:
 
 @contextlib.contextmanager
 def _started(argv: Sequence[str], errors: int) -> Iterator[subprocess.Popen[bytes]]:
-    process = subprocess.Popen(
-        list(argv),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=errors,
-        env=tool_environment(),
-        start_new_session=True,
-        preexec_fn=functools.partial(_end_with_parent, os.getpid()),
-    )
+    # A signal within Popen would leave a tool behind that nobody knows of.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING_SIGNALS)
+    process = None
     try:
+        process = subprocess.Popen(
+            list(argv),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            env=tool_environment(),
+            start_new_session=True,
+            preexec_fn=functools.partial(_end_with_parent, os.getpid(), before),
+        )
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         yield process
     finally:
-        _end(process)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        if process is not None:
+            _end(process)
 
 
-def _end_with_parent(parent: int) -> None:
+def _end_with_parent(parent: int, unblocked: set[signal.Signals | int]) -> None:
     """Let the kernel end the tool, politely, when we are killed and cannot: it would go on to push, and lose its lock.
 
     Runs in the child, after fork: so it only calls what was loaded before.
@@ -155,6 +161,7 @@ def _end_with_parent(parent: int) -> None:
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
     if os.getppid() != parent:  # killed in between
         os._exit(1)
+    signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
