@@ -11,18 +11,19 @@ from typing import Any
 from ansible import context
 from ansible.errors import AnsibleFilterError
 
-_EXAMPLE = "Name one group of the inventory: -e imagemode_pool=workers"
+_EXAMPLE = "Name one group of the inventory: -e {}=workers"
 _NOT_POOLS = ("all", "ungrouped")
 # Not an empty list, which Ansible refuses, nor a group without hosts, of which it warns.
 _NOBODY = "all:!all"
 
 
-def pool(name: object, groups: Mapping[str, Any], queue: bool = False) -> str:
+def pool(name: object, groups: Mapping[str, Any], queue: bool = False, variable: str = "imagemode_pool") -> str:
     """The name itself, if it is a group that has hosts; raises AnsibleFilterError with what is wrong otherwise.
 
     With `queue`, the name of the group in which the plan queued nodes of the pool, or a pattern without any host.
+    `variable` is where the name comes from, for the message.
     """
-    problem = _problem(name, groups)
+    problem = _problem(name, groups, variable)
     if problem:
         if context.CLIARGS.get("syntax"):
             return _NOBODY  # a syntax check has no inventory and no variables
@@ -33,20 +34,20 @@ def pool(name: object, groups: Mapping[str, Any], queue: bool = False) -> str:
     return queued if groups.get(queued) else _NOBODY
 
 
-def _problem(name: object, groups: Mapping[str, Any]) -> str:
+def _problem(name: object, groups: Mapping[str, Any], variable: str) -> str:
     if not isinstance(name, str) or not name.strip():
-        return f"imagemode_pool is not set. {_EXAMPLE}. {_available(groups)}"
+        return f"{variable} is not set. {_EXAMPLE.format(variable)}. {_available(groups)}"
     if name in _NOT_POOLS:
         return (
-            f"imagemode_pool is {name!r}, which is no pool: hosts that share no image and no policy would share one window. "
-            f"{_EXAMPLE}. {_available(groups)}"
+            f"{variable} is {name!r}, which is no pool: hosts that share no image and no policy would share one window. "
+            f"{_EXAMPLE.format(variable)}. {_available(groups)}"
         )
     if name not in groups:
         near = difflib.get_close_matches(name, _pools(groups), n=1)
         hint = f" Did you mean {near[0]}?" if near else ""
-        return f"imagemode_pool is {name!r}, but the inventory has no such group.{hint} {_available(groups)}"
+        return f"{variable} is {name!r}, but the inventory has no such group.{hint} {_available(groups)}"
     if not groups[name]:
-        return f"imagemode_pool is {name!r}, but that group has no hosts."
+        return f"{variable} is {name!r}, but that group has no hosts."
     return ""
 
 

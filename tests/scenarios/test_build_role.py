@@ -137,12 +137,16 @@ BROKEN_HOOKS = [
 ]
 
 
-@pytest.mark.parametrize("hooks", BROKEN_HOOKS, ids=["nobody is there", "nothing is right"])
-def test_hooks_that_fail_are_said_and_hide_nothing(project: BuildProject, hooks: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("hooks", "why"),
+    zip(BROKEN_HOOKS, ["no answer", "it was not sent"]),
+    ids=["nobody is there", "nothing is right"],
+)
+def test_hooks_that_fail_are_said_and_hide_nothing(project: BuildProject, hooks: dict[str, Any], why: str) -> None:
     project.containerfile(FAILS)
     project.set(**hooks)
     run = project.run()
-    assert "could not be posted (no answer)" in run.stdout
+    assert f"could not be posted ({why}" in run.stdout
     assert "imagemode_build_notify_mail: " in run.stdout
     assert "imagemode_build_notify_tasks: " in run.stdout
     assert (
@@ -159,6 +163,52 @@ def test_a_url_that_refuses_is_said_with_its_status_and_the_mail_still_goes(proj
         run = project.run()
     assert "could not be posted (HTTP status 500)" in run.stdout
     assert len(mails.mails) == 1
+
+
+@pytest.mark.parametrize(
+    ("variables", "told"),
+    [
+        ({"imagemode_build_containerfle": "x"}, "did you mean imagemode_build_containerfile?"),
+        ({"imagemode_build_hosts": "bilders"}, "Not in the inventory: bilders"),
+        ({"imagemode_build_host": "builder-amr"}, "Not in the inventory: builder-amr (did you mean builder-arm?)"),
+        ({"imagemode_build_args": "none"}, "'imagemode_build_args'"),
+    ],
+)
+def test_a_variable_that_cannot_be_meant_is_said_in_a_line(
+    project: BuildProject, variables: dict[str, Any], told: str
+) -> None:
+    project.set(**variables)
+    run = project.run("--check")
+    assert run.returncode != 0
+    failed = run.stdout + run.stderr
+    assert told in failed
+    assert "No place for secrets" not in failed  # a description of the specification
+
+
+def test_paths_start_beside_the_inventory(project: BuildProject) -> None:
+    project.containerfile("RUN true\n")
+    project.set(imagemode_authfile="files/auth.json")
+    run = project.run("--check")
+    assert f"The credentials file {project.directory}/files/auth.json does not exist" in run.stdout
+    assert "imagemode_authfile" not in run.stdout  # no option is named
+
+    (project.directory / "files" / "auth.json").write_text('{"auths": {}}')
+    (project.directory / "files" / "mc.yaml").write_text("ignition: {version: 3.4.0}\n")
+    project.set(imagemode_machine_configs="files/mc.yaml")  # one instead of a list of one
+    assert project.run("--check").returncode == 0
+
+
+def test_what_a_machine_config_leaves_to_the_nodes_is_said(project: BuildProject) -> None:
+    project.containerfile("RUN true\n")
+    (project.directory / "files" / "mc.ign").write_text(
+        '{"ignition": {"version": "3.4.0"}, "storage": {"files": [{"path": "/etc/agent/token", "mode": 384,'
+        ' "contents": {"source": "data:,hush"}}]}}'
+    )
+    project.set(imagemode_machine_configs=["files/mc.ign"])
+    run = project.run("--check")
+    said = run.stdout.partition("Say what is not in the image]")[2].partition("TASK [")[0]
+    assert "/etc/agent/token" in said
+    assert "host_files" in said
 
 
 def test_nobody_is_told_in_check_mode(project: BuildProject) -> None:

@@ -146,10 +146,10 @@ def registry_failure(
     """
     trouble = registry_trouble(output)
     said = [line.strip() for line in output.splitlines() if line.strip()]
-    detail = f" It said: {_shortened(_cause(said[-1]))}" if said else ""
+    detail = f"It said: {_shortened(_cause(said[-1]))}" if said else ""
     return BuildFailure(
         FailureCategory.DISK if trouble is RegistryTrouble.DISK else category,
-        f"Could not {action} {image}. {_advice(trouble, image, authfile)}{detail}",
+        " ".join(filter(None, (f"Could not {action} {image}.", _advice(trouble, image, authfile), detail))),
         excerpt=excerpt(said),
         retryable=trouble in _RETRYABLE,
     )
@@ -163,14 +163,14 @@ def _advice(trouble: RegistryTrouble, image: str, authfile: str | None) -> str:
             "The registry localhost cannot be reached: check its name, that it runs, and the network and proxy settings. "
             "An image in local storage cannot be pinned to a digest: push it to a registry first."
         )
-    login = f"the credentials in {authfile}" if authfile else "no credentials of its own"
+    login = f"the credentials in {authfile} did not satisfy it" if authfile else "no file with credentials was given"
     account = f"the account in {authfile}" if authfile else "a request without an account of its own"
     return _ADVICE[trouble].format(host=host, image=image, login=login, account=account)
 
 
 _ADVICE = {
     RegistryTrouble.MISSING: "The registry answers, but has no {image}: check the spelling of the repository and the tag.",
-    RegistryTrouble.UNAUTHORIZED: "The registry {host} wants a login, and {login} did not satisfy it. Point the option authfile "
+    RegistryTrouble.UNAUTHORIZED: "The registry {host} wants a login, and {login}. Point the option authfile "
     "to a file made with `skopeo login --authfile FILE {host}`.",
     RegistryTrouble.DENIED: "The registry {host} answers, but refuses this to {account}: it has no permission for {image}, or the "
     "repository does not exist. Give the account that permission, or name another with `skopeo login --authfile FILE {host}`.",
@@ -189,7 +189,7 @@ _ADVICE = {
     RegistryTrouble.UNREACHABLE: "The registry {host} cannot be reached: check its name, that it runs, and the network and proxy settings.",
     RegistryTrouble.BUSY: "The registry {host} is overloaded, limits requests, or is broken itself, such as by a full disk. Run again "
     "later; if that does not help, look into its log.",
-    RegistryTrouble.OTHER: "What the tool said is in the excerpt.",
+    RegistryTrouble.OTHER: "",
 }
 
 

@@ -80,6 +80,12 @@ def tree_content(component: Component, image: FileTree) -> ComponentContent:
             component.name,
             f"{option.source} has no file in {component.pinned}. {_top(image)} Set tree to what it brings.",
         )
+    if f"{dest}/usr" in moved:
+        raise component_error(
+            component.name,
+            f"its tree {option.source} has a usr in it, which would become {dest}/usr. "
+            f"Set tree to {posixpath.join(option.source, 'usr')}; what is beside that needs a component of its own.",
+        )
     special = [path for path, entry in moved.items() if entry.type is FileType.OTHER]
     if special:
         raise component_error(

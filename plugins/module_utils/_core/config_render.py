@@ -53,7 +53,7 @@ class RenderRefused(Exception):
     """A configuration that cannot be rendered. `problems` name document, field and path, and never a content."""
 
     def __init__(self, problems: Sequence[str]) -> None:
-        super().__init__(f"Nothing was rendered. {' '.join(problems)}")
+        super().__init__("\n".join(("Nothing was rendered.", *(f"- {problem}" for problem in problems))))
         self.problems = tuple(problems)
 
 

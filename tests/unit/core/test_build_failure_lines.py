@@ -54,3 +54,30 @@ def test_what_can_be_tried_again_says_so_and_long_output_is_cut_to_its_end() -> 
     lines = failure_lines({**FAILURE, "retryable": True, "excerpt": [f"line {number}" for number in range(50)]})
     assert lines[2:7] == [f"    line {number}" for number in range(45, 50)]
     assert lines[-1] == "Running the same command again can help, without any change."
+
+
+@pytest.mark.parametrize(
+    ("message", "excerpt"),
+    [
+        (
+            'Could not resolve r.example.com/os:1. It said: Error parsing image name "x": manifest unknown',
+            'time="2026-11-21T16:26:28Z" level=fatal msg="Error parsing image name \\"x\\": manifest unknown"',
+        ),
+        (
+            "Could not install the packages jqq: No match for argument: jqq",
+            "imagemode: dependency: No match for argument: jqq",
+        ),
+    ],
+)
+def test_what_the_message_quotes_is_not_said_twice(message: str, excerpt: str) -> None:
+    lines = failure_lines({**FAILURE, "message": message, "excerpt": [excerpt, "something else"]})
+    assert lines[1:3] == [message, "    something else"]
+
+
+def test_a_list_of_problems_is_a_line_for_each() -> None:
+    assert failure_lines({"message": "Nothing was rendered.\n- a\n- b"})[1:4] == ["Nothing was rendered.", "- a", "- b"]
+
+
+def test_a_line_of_the_last_containerfile_is_not_one_of_the_first() -> None:
+    (head, *_rest) = failure_lines({"message": "containerfile_final: Line 1: 'RNU' is not an instruction.", "line": 1})
+    assert head == "The image was not built on the build host: other, at line 1 of containerfile_final"

@@ -46,3 +46,9 @@ def test_anything_else_is_an_error(name: object, told: str) -> None:
 def test_the_queue_of_a_pool() -> None:
     assert pool("workers", GROUPS, queue=True) == "imagemode_queue_workers"
     assert pool("masters", GROUPS, queue=True) == "all:!all"
+
+
+def test_a_name_from_another_variable_is_called_by_it() -> None:
+    with pytest.raises(AnsibleFilterError) as caught:
+        pool("wrokers", GROUPS, variable="imagemode_build_hosts")
+    assert "imagemode_build_hosts is 'wrokers'" in str(caught.value)

@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Names that nobody reads, each with the one that was probably meant: a mistyped variable is silence otherwise."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable
+from typing import Any
+
+
+def unknown_names(names: Iterable[str], known: Iterable[str]) -> list[str]:
+    """What of `names` is not in `known`, sorted, such as `imagemode_build_bsae (did you mean imagemode_build_base?)`."""
+    wanted = sorted(set(known))
+    found = []
+    for name in sorted(set(names) - set(wanted)):
+        near = difflib.get_close_matches(name, wanted, n=1, cutoff=0.88)
+        found.append(f"{name} (did you mean {near[0]}?)" if near else name)
+    return found
+
+
+class FilterModule:
+    """What Ansible looks for."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """The filters of this file."""
+        return {"unknown_names": unknown_names}
