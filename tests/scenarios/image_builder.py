@@ -55,10 +55,10 @@ class Builder:
         }
         return {**defaults, **chosen, **options}
 
-    def outcome(self, check_mode: bool = False, **options: Any) -> Outcome:
+    def outcome(self, check_mode: bool = False, /, **options: Any) -> Outcome:
         return layered_build(self.params(**options), check_mode)
 
-    def build(self, check_mode: bool = False, **options: Any) -> dict[str, Any]:
+    def build(self, check_mode: bool = False, /, **options: Any) -> dict[str, Any]:
         outcome = self.outcome(check_mode, **options)
         assert not outcome.failed, outcome.result
         return outcome.result

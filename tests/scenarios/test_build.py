@@ -143,7 +143,7 @@ def test_what_makes_a_new_build_and_why(
     first = builder.build(**base)
     options = change(builder)
 
-    result = builder.build(check_mode=True, **base, **options)
+    result = builder.build(True, **base, **options)
 
     assert result["changed"] is (differs is not None)
     old = {(found["name"], found["hash"]) for found in first["inputs"]}
@@ -154,7 +154,7 @@ def test_what_makes_a_new_build_and_why(
 
 
 def test_check_mode_predicts_the_commands_and_does_nothing(builder: Builder) -> None:
-    predicted = builder.build(check_mode=True)
+    predicted = builder.build(True)
     assert builder.registry.tags(builder.name) == []
     assert builder.images() == []
     assert not (builder.directory / "work").exists()
@@ -164,7 +164,7 @@ def test_check_mode_predicts_the_commands_and_does_nothing(builder: Builder) -> 
 
     same = ("changed", "action", "commands", "input_key", "inputs", "diff", "reference")
     assert {name: predicted[name] for name in same} == {name: done[name] for name in same}
-    again = builder.build(check_mode=True)
+    again = builder.build(True)
     assert (again["changed"], again["digest"]) == (False, done["digest"])
 
 
@@ -195,7 +195,7 @@ def test_a_tag_that_was_moved_is_moved_back_without_a_build(builder: Builder) ->
     first = builder.build()
     other = build_base(builder.registry.address, builder.name, "1", version="9.9")
     assert builder.registry.digest(builder.name, "1") != first["digest"]
-    predicted = builder.build(check_mode=True)
+    predicted = builder.build(True)
     result = builder.build()
     assert (result["changed"], result["action"], result["pushed_bytes"]) == (True, "retag", 0)
     assert [argv[1] for argv in result["commands"]] == ["copy"]
@@ -205,7 +205,7 @@ def test_a_tag_that_was_moved_is_moved_back_without_a_build(builder: Builder) ->
 
 
 def test_a_foreign_image_under_the_second_tag_is_not_taken_for_ours(builder: Builder) -> None:
-    key = builder.build(check_mode=True)["input_key"]
+    key = builder.build(True)["input_key"]
     foreign = build_base(builder.registry.address, builder.name, f"1-{key[:12]}")
     result = builder.build()
     assert result["action"] == "build"

@@ -125,7 +125,7 @@ def test_a_proxy_is_used_and_stays_out_of_key_and_image(builder: Builder, monkey
     monkeypatch.setenv("HTTPS_PROXY", "http://me:hush@proxy.invalid:3128")
     builder.build()
     monkeypatch.delenv("HTTPS_PROXY")
-    assert builder.build(check_mode=True)["changed"] is False
+    assert builder.build(True)["changed"] is False
     document = tool("skopeo", "inspect", "--config", NO_TLS, f"docker://{builder.image}")
     assert "hush" not in document
     assert "proxy.invalid" not in json.dumps(json.loads(document)["config"])
@@ -134,7 +134,7 @@ def test_a_proxy_is_used_and_stays_out_of_key_and_image(builder: Builder, monkey
 def test_the_bundle_of_authorities_is_an_input(builder: Builder, tmp_path: Path) -> None:
     builder.build()
     authority = Authority.create(tmp_path / "ca")
-    predicted = builder.build(check_mode=True, ca_file=str(authority.certificate))
+    predicted = builder.build(True, ca_file=str(authority.certificate))
     assert predicted["changed_inputs"] == ["ca_file"]
 
 
@@ -143,7 +143,7 @@ def test_an_input_that_is_said_twice_or_in_another_order_is_the_same(builder: Bu
     other = builder.params(
         labels={"b": "2", "a": "1"}, packages=["tcpdump", "jq", "jq"], extensions=["ipsec", "usbguard"]
     )
-    keys = [builder.build(check_mode=True, **options)["input_key"] for options in (first, other)]
+    keys = [builder.build(True, **options)["input_key"] for options in (first, other)]
     assert keys[0] == keys[1]
 
 
@@ -158,7 +158,7 @@ def test_what_somebody_else_pushes_meanwhile_is_not_taken_for_ours(
     builder: Builder, monkeypatch: pytest.MonkeyPatch, owner: type, method: str, second_tag: bool, says: str
 ) -> None:
     """A registry keeps no lock on a tag: what arrived is read back, and compared."""
-    tag = f"1-{builder.build(check_mode=True)['input_key'][:12]}" if second_tag else "1"
+    tag = f"1-{builder.build(True)['input_key'][:12]}" if second_tag else "1"
     plain = getattr(owner, method)
 
     def interfered(*args: Any, **kwargs: Any) -> Any:

@@ -87,7 +87,7 @@ def test_packages_that_changed_are_taken_anew(builder: Builder, dnf_base_image: 
     builder.build(**asked)
     rpm_repository.build([Package("jq", "1.7", requires=["oniguruma"])], repository, builder.directory / "rpmbuild")
     rpm_repository.index(repository)
-    assert builder.build(check_mode=True, **asked)["changed"]
+    assert builder.build(True, **asked)["changed"]
     builder.build(**asked)
     assert "jq-1.7" in installed(builder)
 

@@ -109,8 +109,8 @@ def test_the_key_has_all_that_changes_the_image_and_nothing_else(
     builder: Builder, change: Callable[[Builder], dict[str, Any]], differs: set[str]
 ) -> None:
     (builder.context / "copy").write_text("welcome\n")
-    before = builder.build(check_mode=True)
-    after = builder.build(check_mode=True, **change(builder))
+    before = builder.build(True)
+    after = builder.build(True, **change(builder))
     old, new = ({(one["name"], one["hash"]) for one in result["inputs"]} for result in (before, after))
     assert {name for name, _hash in old ^ new} == differs
 
@@ -130,7 +130,7 @@ def test_what_the_key_has_of_files_is_in_the_image(builder: Builder, change: Cal
 def test_platforms_in_another_order_are_the_same(builder: Builder) -> None:
     first, second = "linux/amd64", "linux/s390x"
     orders = ([first, second], [second, first])
-    outcomes = [builder.outcome(check_mode=True, platforms=platforms) for platforms in orders]
+    outcomes = [builder.outcome(True, platforms=platforms) for platforms in orders]
     assert outcomes[0].result["input_key"] == outcomes[1].result["input_key"]
 
 
@@ -151,7 +151,7 @@ def sources(builder: Builder) -> dict[str, Any]:
 @pytest.mark.parametrize("more", [{}, {"push": False}, {"force": True, **PHASES}, {"layer_cache": False}])
 def test_check_mode_predicts_what_is_mounted_too(builder: Builder, only: tuple[str, ...], more: dict[str, Any]) -> None:
     chosen = {name: value for name, value in sources(builder).items() if name in only}
-    predicted = builder.build(check_mode=True, **chosen, **more)
+    predicted = builder.build(True, **chosen, **more)
     real = builder.build(**chosen, **more)
     assert predicted["commands"] == real["commands"]
     assert any(word.startswith("--volume=") for word in real["commands"][0])
@@ -217,7 +217,7 @@ def test_labels_of_any_text_arrive_as_they_are(builder: Builder) -> None:
 def test_phases_of_two_platforms(builder: Builder) -> None:
     builder.containerfile.write_text("COPY motd /usr/lib/motd\n")
     options: dict[str, Any] = {"base": index_of_two(builder), "platforms": ["linux/arm64", "linux/amd64"], **PHASES}
-    predicted = builder.build(check_mode=True, **options)
+    predicted = builder.build(True, **options)
     built = builder.build(**options)
     assert predicted["commands"] == built["commands"]
     name = built["image"].partition("@")[0]
@@ -250,7 +250,7 @@ def test_an_image_without_its_second_tag_is_built_again_and_that_is_said(builder
     copy = f"{builder.registry.address}/{builder.name}-copied:1"
     no_tls = ("--src-tls-verify=false", "--dest-tls-verify=false")
     tool("skopeo", "copy", *no_tls, f"docker://{builder.image}", f"docker://{copy}")
-    predicted = builder.build(check_mode=True, image=copy)
+    predicted = builder.build(True, image=copy)
     assert (predicted["action"], predicted["changed_inputs"]) == ("build", [])
     assert "its second tag, which names the inputs, is gone" in predicted["msg"]
 
@@ -279,14 +279,14 @@ def test_the_build_hosts_own_platform_is_the_same_whether_or_not_it_is_named(bui
 
 
 def test_check_mode_fails_where_steps_could_not_run(builder: Builder) -> None:
-    outcome = builder.outcome(check_mode=True, base=index_of_two(builder), platforms=["linux/arm64"])
+    outcome = builder.outcome(True, base=index_of_two(builder), platforms=["linux/arm64"])
     assert "RUN steps for linux/arm64 cannot run on this build host" in outcome.result["failure"]["message"]
 
 
 def test_a_users_repository_keeps_its_label_and_can_be_read(builder: Builder) -> None:
     """On a host with SELinux: a new label would lock out whoever serves the directory, and without one no step reads it."""
     chosen = {"repositories": sources(builder)["repositories"]}
-    words = builder.build(check_mode=True, **chosen)["commands"][0]
+    words = builder.build(True, **chosen)["commands"][0]
     volumes = [word for word in words if word.startswith("--volume=")]
     assert [volume.rpartition(":")[2] for volume in volumes] == ["ro,Z", "ro"]
     assert "--security-opt=label=disable" in words
