@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 from collections.abc import Mapping
@@ -121,13 +122,18 @@ def read_containerfile(path: Path | None, text: str | None, option: str = "conta
         content = text if text is not None else (path or Path()).read_bytes().decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise input_error(
-            f"The {option.replace('containerfile', 'Containerfile', 1)} {path} cannot be read: {error}. "
-            f"A relative path starts at {Path.cwd()} on the build host."
+            f"The {option.replace('containerfile', 'Containerfile', 1)} {path} cannot be read on the build host: "
+            f"{getattr(error, 'strerror', None) or error}.{_start_of(path)}"
         ) from error
     try:
         return UserFile(Containerfile.parse(content), path.absolute() if path else None, called)
     except InvalidContainerfile as error:
-        raise invalid_containerfile(error) from error
+        raise invalid_containerfile(error, "" if option == "containerfile" else f"{option}: ") from error
+
+
+def _start_of(path: Path | None) -> str:
+    """Where a relative path was looked for, which nobody who wrote it can see."""
+    return f" A relative path starts at {Path.cwd()}." if path is not None and not path.is_absolute() else ""
 
 
 def input_error(message: str) -> BuildError:
@@ -135,9 +141,9 @@ def input_error(message: str) -> BuildError:
     return BuildError(BuildFailure(FailureCategory.INPUT, message))
 
 
-def invalid_containerfile(error: InvalidContainerfile) -> BuildError:
-    """A mistake in the Containerfile, with its line."""
-    return BuildError(BuildFailure(FailureCategory.INPUT, str(error), step=error.step, line=error.line))
+def invalid_containerfile(error: InvalidContainerfile, file: str = "") -> BuildError:
+    """A mistake in the Containerfile, with its line. `file` is what comes before the message, if it is another file."""
+    return BuildError(BuildFailure(FailureCategory.INPUT, f"{file}{error}", step=error.step, line=error.line))
 
 
 def check_request(request: BuildRequest) -> None:
@@ -159,7 +165,7 @@ def check_request(request: BuildRequest) -> None:
         check_ca_file(access.ca_file)
     if request.context is not None and not request.context.is_dir():
         raise input_error(
-            f"The context {request.context} is not a directory on the build host. A relative path starts at {Path.cwd()}."
+            f"The context {request.context} is not a directory on the build host.{_start_of(request.context)}"
         )
     for file in request.user_files:
         _check_context(file, request.context)
@@ -187,7 +193,9 @@ def _check_labels(labels: Mapping[str, str]) -> None:
         )
     unusable = sorted(name for name in labels if "=" in name or not name.strip())
     if unusable:
-        raise input_error(f"{', '.join(map(repr, unusable))} cannot be the name of a label: it is empty or has a = in it.")
+        raise input_error(
+            f"{', '.join(map(repr, unusable))} cannot be the name of a label: it is empty or has a = in it."
+        )
     broken = sorted(name for name, value in labels.items() if "\n" in name + value)
     if broken:
         raise input_error(f"The labels {', '.join(broken)} have a line break, which a label cannot have.")
@@ -254,12 +262,21 @@ def _check_secrets(request: BuildRequest) -> None:
 
 
 def check_authfile(authfile: str | None) -> None:
-    """Raise BuildError of category input for a credentials file that is not there."""
-    if authfile is not None and not os.access(authfile, os.R_OK):
+    """Raise BuildError of category input for a credentials file that is not there, or is none."""
+    if authfile is None:
+        return
+    made = f"`skopeo login --authfile {authfile} REGISTRY` makes one."
+    try:
+        content = json.loads(Path(authfile).read_bytes())
+    except OSError:
+        place = _start_of(Path(authfile))
         raise input_error(
-            f"The credentials file {authfile} does not exist or cannot be read on this host. "
-            f"`skopeo login --authfile {authfile} REGISTRY` makes one."
-        )
+            f"The credentials file {authfile} does not exist or cannot be read on this host.{place} {made}"
+        ) from None
+    except ValueError:
+        content = None
+    if not isinstance(content, dict):
+        raise input_error(f"The credentials file {authfile} is not JSON as skopeo and podman write it. {made}")
 
 
 def check_ca_file(ca_file: str | None) -> None:
