@@ -36,3 +36,7 @@ def test_a_mistyped_name_is_found_with_what_was_meant() -> None:
         "imagemode_build_bsae (did you mean imagemode_build_base?)",
         "imagemode_build_xyz",
     ]
+
+
+def test_short_names_may_differ_more() -> None:
+    assert unknown_names(["buidler", "n1"], ["builder", "localhost"]) == ["buidler (did you mean builder?)", "n1"]
