@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Fixtures of scenarios that install packages: a base image with a real dnf, and repositories for it."""
+"""Fixtures of scenarios that build images: a builder, and a base image with a real dnf with repositories for it."""
 
 from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from image_builder import Builder, builder_of
 from lab import dnf_base
 from lab.registry import Registry
 
@@ -36,3 +38,12 @@ def dnf_base_image(dnf_base_layout: Path, registry: Registry) -> str:
     argv = ["skopeo", "copy", "--quiet", "--dest-tls-verify=false", source, f"docker://{name}:base"]
     subprocess.run(argv, check=True, capture_output=True, stdin=subprocess.DEVNULL)
     return f"{name}@{json.loads((dnf_base_layout / 'index.json').read_text())['manifests'][0]['digest']}"
+
+
+@pytest.fixture
+def builder(
+    tmp_path: Path, registry: Registry, base_image: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> Iterator[Builder]:
+    """Builds one image for one test, in a container storage of its own; the lab's base image is in the registry."""
+    assert base_image
+    yield from builder_of(tmp_path, registry, monkeypatch, request)

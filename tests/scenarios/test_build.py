@@ -10,22 +10,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from image_builder import CONTAINERFILE, Builder, builder_of, tool, use_storage
+from image_builder import CONTAINERFILE, Builder, tool, use_storage
 from lab.images import build_base
 from lab.registry import Registry
-
-
-@pytest.fixture
-def builder(
-    tmp_path: Path, registry: Registry, base_image: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
-) -> Iterator[Builder]:
-    assert base_image
-    yield from builder_of(tmp_path, registry, monkeypatch, request)
 
 
 def test_a_file_that_ends_with_a_continuation_keeps_its_labels(builder: Builder) -> None:

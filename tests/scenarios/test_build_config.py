@@ -5,25 +5,15 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.config_rendering import render_machine_config
-from image_builder import Builder, builder_of, tool
-from lab.registry import Registry
+from image_builder import Builder, tool
 
 PASSWORD = "aHVudGVyMjpodW50ZXIy" + "LWZsZWV0"
-
-
-@pytest.fixture
-def builder(
-    tmp_path: Path, registry: Registry, base_image: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
-) -> Iterator[Builder]:
-    assert base_image
-    yield from builder_of(tmp_path, registry, monkeypatch, request)
 
 
 def data(text: str) -> str:

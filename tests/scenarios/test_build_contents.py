@@ -7,26 +7,17 @@ import base64
 import json
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from crafted_image import file, push_image
-from image_builder import Builder, builder_of, tool
+from image_builder import Builder, tool
 from lab.images import build_base
 from lab.registry import Registry
 from lab.signing import GpgKey
 
 NO_TLS = "--tls-verify=false"
-
-
-@pytest.fixture
-def builder(
-    tmp_path: Path, registry: Registry, base_image: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
-) -> Iterator[Builder]:
-    assert base_image
-    yield from builder_of(tmp_path, registry, monkeypatch, request)
 
 
 def labels(builder: Builder) -> dict[str, str]:

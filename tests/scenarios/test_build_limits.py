@@ -4,28 +4,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.publication import Publication
 from ansible_collections.imagemode.nodes.plugins.module_utils._build.registry import Registry as Skopeo
-from image_builder import Builder, builder_of, tool
+from image_builder import Builder, tool
 from lab.authority import Authority
 from lab.images import build_base
-from lab.registry import Registry
 from test_build_config import documents, file, machine_config, render
 
 NO_TLS = "--tls-verify=false"
-
-
-@pytest.fixture
-def builder(
-    tmp_path: Path, registry: Registry, base_image: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
-) -> Iterator[Builder]:
-    assert base_image
-    yield from builder_of(tmp_path, registry, monkeypatch, request)
 
 
 def read(builder: Builder, *paths: str) -> list[bytes]:

@@ -5,24 +5,15 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from crafted_image import file, push_image
-from image_builder import Builder, builder_of
+from image_builder import Builder
 from lab.registry import Registry
 
 TOOLS = ("skopeo", "buildah", "podman")
-
-
-@pytest.fixture
-def builder(
-    tmp_path: Path, registry: Registry, base_image: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
-) -> Iterator[Builder]:
-    assert base_image
-    yield from builder_of(tmp_path, registry, monkeypatch, request)
 
 
 class Calls:

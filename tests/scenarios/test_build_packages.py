@@ -6,24 +6,16 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from image_builder import Builder, builder_of, tool
+from image_builder import Builder, tool
 from lab import rpm_repository
 from lab.registry import Registry
 from lab.rpm_repository import Package
 
 NO_TLS = "--tls-verify=false"
-
-
-@pytest.fixture
-def builder(
-    tmp_path: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
-) -> Iterator[Builder]:
-    yield from builder_of(tmp_path, registry, monkeypatch, request)
 
 
 @pytest.fixture
@@ -100,5 +92,7 @@ def test_a_package_that_no_repository_has(builder: Builder, dnf_base_image: str,
     assert "No match for argument: nosuch" in failure["message"]
     assert not failure["retryable"]
     assert "imagemode: dependency" in "\n".join(failure["excerpt"])
-    inspected = subprocess.run(["skopeo", "inspect", NO_TLS, f"docker://{builder.image}"], capture_output=True, check=False)
+    inspected = subprocess.run(
+        ["skopeo", "inspect", NO_TLS, f"docker://{builder.image}"], capture_output=True, check=False
+    )
     assert inspected.returncode

@@ -8,12 +8,10 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
-from image_builder import Builder, builder_of, tool
+from image_builder import Builder, tool
 from lab.registry import Registry
 from test_build_config import documents
 
@@ -35,13 +33,6 @@ for root, names, files in os.walk(given["render"]["dest"]):
         os.utime(os.path.join(root, name), (given["mtime"], given["mtime"]), follow_symlinks=False)
 print(json.dumps(layered_build(given["build"], False).result))
 """
-
-
-@pytest.fixture
-def builder(
-    tmp_path: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
-) -> Iterator[Builder]:
-    yield from builder_of(tmp_path, registry, monkeypatch, request)
 
 
 def component(registry: Registry, name: str, files: dict[str, bytes], **option: str) -> dict[str, Any]:

@@ -6,28 +6,19 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from image_builder import Builder, builder_of, tool
+from image_builder import Builder, tool
 from lab.images import build_base
-from lab.registry import Registry
 
 NO_TLS = "--tls-verify=false"
 needs_podman = pytest.mark.skipif(
     not (shutil.which("podman") and (shutil.which("crun") or shutil.which("runc"))),
     reason="podman, or the OCI runtime without which it does not start, is not installed",
 )
-
-
-@pytest.fixture
-def builder(
-    tmp_path: Path, registry: Registry, base_image: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
-) -> Iterator[Builder]:
-    assert base_image
-    yield from builder_of(tmp_path, registry, monkeypatch, request)
 
 
 PHASES: dict[str, Any] = {"kernel_arguments": ["nosmt"], "containerfile_final_content": "COPY motd /usr/lib/last\n"}

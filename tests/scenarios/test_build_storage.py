@@ -5,22 +5,10 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
-from image_builder import Builder, builder_of, tool
-from lab.registry import Registry
-
-
-@pytest.fixture
-def builder(
-    tmp_path: Path, registry: Registry, base_image: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
-) -> Iterator[Builder]:
-    assert base_image
-    yield from builder_of(tmp_path, registry, monkeypatch, request)
-
+from image_builder import Builder, tool
 
 PHASES: dict[str, Any] = {"containerfile_final_content": "COPY motd /usr/lib/last\n"}
 
