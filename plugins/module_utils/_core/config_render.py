@@ -111,11 +111,20 @@ def render(config: MergedConfig, options: RenderOptions) -> Rendering:
         os_image=config.os_image,
         unsupported=config.unsupported,
         var_links=_used_links(config, rules),
-        warnings=(*paths.warnings, *_idle_patterns(config, rules)),
+        warnings=(*_role_warnings(config), *paths.warnings, *_idle_patterns(config, rules)),
         extensions_image=config.extensions_image,
         left_out=config.left_out,
     )
     return Rendering(rendered, contents)
+
+
+def _role_warnings(config: MergedConfig) -> tuple[str, ...]:
+    """A mistyped role looks like a pool of one's own, which rests on the documents of worker."""
+    if not config.only_of_worker:
+        return ()
+    return (
+        f"No document is for the role {config.role}, so it gets those of worker and nothing else. Check the spelling.",
+    )
 
 
 def _take_file(file: ConfigFile, rules: OwnerRules, paths: RenderedPaths) -> None:

@@ -118,7 +118,7 @@ class MergedConfig:
 
     `kernel_arguments_absent` comes from Ignition's shouldNotExist. `kernel_type` is `default`, `realtime` or `64k-pages`.
     `extensions_image` is the image that holds the extensions. `left_out`: the names of the documents that take
-    no part, mostly because they are for other roles.
+    no part, mostly because they are for other roles. `only_of_worker`: the role is another one, and no document is for it.
     """
 
     role: str
@@ -137,3 +137,4 @@ class MergedConfig:
     unsupported: tuple[Unsupported, ...] = ()
     extensions_image: str | None = None
     left_out: tuple[str, ...] = ()
+    only_of_worker: bool = False

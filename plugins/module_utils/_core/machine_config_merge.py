@@ -108,6 +108,7 @@ def merge(documents: Sequence[tuple[str, Any]], role: str, acceptable: Sequence[
         ),
         extensions_image=_last([config.extensions_image for config in configs if not config.document.generated]),
         left_out=tuple(sorted(document.name for document in found if not any(document is taken for taken in chosen))),
+        only_of_worker=role != _WORKER and {document.role for document in chosen} == {_WORKER},
     )
 
 

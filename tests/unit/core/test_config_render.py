@@ -16,7 +16,7 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._core.config_rende
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.disruption_policy import parse_policy
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.file_tree import FileType
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.kargs_d import image_arguments
-from ansible_collections.imagemode.nodes.plugins.module_utils._core.machine_config import Unsupported
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.machine_config import MergedConfig, Unsupported
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.path_owner import OwnerRules
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rendered_config import (
     KARGS_PATH,
@@ -261,6 +261,13 @@ def test_owners_by_name_in_etc_are_given_at_boot_and_numbers_in_the_image() -> N
     assert found.contents[TMPFILES_PATH].decode().splitlines()[1:] == ["z /etc/a 0644 core 7"]
     assert path_of(found, "/etc/b").user == 5
     assert path_of(found, "/etc/c").user == 0
+
+
+def test_a_role_for_which_no_document_is_gets_a_warning() -> None:
+    found = render(MergedConfig("wroker", ("00-worker",), only_of_worker=True), RenderOptions())
+    assert found.config.warnings == (
+        "No document is for the role wroker, so it gets those of worker and nothing else. Check the spelling.",
+    )
 
 
 def test_an_enabled_unit_that_is_masked_never_starts_and_this_is_said() -> None:

@@ -172,6 +172,7 @@ def test_roles(role: str, sources: tuple[str, ...], left_out: tuple[str, ...], c
     ]
     found = merged(*documents, role=role)
     assert (found.sources, found.left_out, contents(found)) == (sources, left_out, {"/etc/a": content})
+    assert found.only_of_worker is (role == "edge")
 
 
 def test_documents_of_other_roles_are_not_looked_into() -> None:
