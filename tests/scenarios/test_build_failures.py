@@ -233,6 +233,17 @@ def test_credentials(tmp_path: Path, locked_registry: Registry, monkeypatch: pyt
         assert secret not in Path(outcome.result["log"]).read_text()
 
 
+def test_a_credentials_file_in_the_image_is_found_before_the_push(tmp_path: Path, locked_registry: Registry) -> None:
+    context = tmp_path / "context"
+    context.mkdir()
+    credentials = _authfile(context / "auth.json", locked_registry.address, PASSWORD)
+    text = base(locked_registry) + "COPY auth.json /etc/ostree/auth.json\n"
+    leaked = fail(tmp_path, locked_registry, text, authfile=credentials, context=str(context))
+    assert leaked["category"] == "leak"
+    assert f"the password for {locked_registry.address}" in leaked["message"]
+    assert "/etc/ostree/auth.json" in leaked["message"]
+
+
 def test_a_registry_that_takes_no_pushes(tmp_path: Path, registry: Registry, base_image: str) -> None:
     configuration = json.loads((registry.directory / "config.json").read_text())
     with Registry.start(tmp_path / "readonly") as other:

@@ -77,10 +77,11 @@ class ImageProof:
 
     def _search_leaks(self, image: str) -> Iterator[str]:
         secrets = given_secrets(self.request, self.inputs)
-        if not secrets:
-            return
+        # No step can read these, but a context can have a copy of the file.
         for authfile in {self.request.access.authfile, self.request.base_access.authfile} - {None}:
             secrets.update(registry_secrets(Path(str(authfile))))
+        if not secrets:
+            return
         report = find_leaks(self.engine, image, self.base.diff_ids, secrets, self.files.directory)
         if report.leaks:
             places = [str(leak) for leak in report.leaks]
