@@ -161,3 +161,12 @@ def test_a_directory_that_was_not_rendered_is_refused(builder: Builder, tmp_path
     assert (failure["category"], "was changed after it was rendered" in failure["message"]) == ("input", True)
     failure = builder.outcome(machine_config=str(tmp_path)).result["failure"]
     assert (failure["category"], "machine_config_render" in failure["message"]) == ("input", True)
+
+
+def test_a_secret_of_the_documents_that_comes_in_by_the_context_is_found(builder: Builder) -> None:
+    (builder.context / "worker.yaml").write_text(yaml.safe_dump_all(documents()))
+    builder.containerfile.write_text("COPY worker.yaml /etc/worker.yaml\n")
+    failure = builder.outcome(**render(builder, documents())).result["failure"]
+    assert failure["category"] == "leak"
+    assert "/var/lib/kubelet/config.json in the machine config" in failure["message"]
+    assert "/etc/worker.yaml" in failure["message"]

@@ -61,6 +61,14 @@ class RenderedDirectory:
                 raise _unusable(path, f"{IMAGE_TREE}{file.path} was changed after it was rendered")
         return cls(path, config, contents)
 
+    def secrets(self) -> dict[str, bytes]:
+        """What was kept out of the image because it is secret, by the path on the hosts. Raises OSError."""
+        return {
+            f"the secret of {file.path} in the machine config": (self.path / HOST_TREE / file.path[1:]).read_bytes()
+            for file in self.config.owned_by(PathOwner.HOST)
+            if file.secret and file.type is FileType.FILE
+        }
+
     @property
     def content_hash(self) -> str:
         """`sha256:…` over everything in it that can change an image, and nothing else."""
