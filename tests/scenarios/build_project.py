@@ -96,6 +96,8 @@ class BuildProject:
             "ANSIBLE_NOCOLOR": "1",
             "ANSIBLE_HOME": str(self.directory / "home"),
             "ANSIBLE_SHOW_CUSTOM_STATS": "1",
+            # Ansible leaves it to Python when lines reach a file; a test that looks into one wants them at once.
+            "PYTHONUNBUFFERED": "1",
         }
 
     def command(self, *options: str, playbook: Path = PLAYBOOK) -> list[str]:

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -31,10 +32,14 @@ def project(tmp_path: Path, registry: Registry, base_image: str, monkeypatch: py
 
 
 @pytest.fixture
-def over_ssh(project: BuildProject, tmp_path: Path) -> Iterator[BuildProject]:
+def over_ssh(project: BuildProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[BuildProject]:
     """The build host is this machine again, behind a real sshd."""
     if sshd.missing():
         pytest.skip(str(sshd.missing()))
+    sockets = tempfile.TemporaryDirectory(
+        prefix="cp-"
+    )  # a socket's path can have 108 bytes, and a test's directory has as many
+    monkeypatch.setenv("ANSIBLE_SSH_CONTROL_PATH_DIR", sockets.name)
     directory = tmp_path / "sshd"
     directory.mkdir(mode=0o700)
     for name in ("host", "user"):
@@ -53,7 +58,8 @@ def over_ssh(project: BuildProject, tmp_path: Path) -> Iterator[BuildProject]:
         inventory["all"]["children"]["builders"]["hosts"]["builder"] = machine
         hosts.write_text(yaml.safe_dump(inventory))
         project.set(imagemode_build_host="builder")
-        yield project
+        with sockets:
+            yield project
 
 
 def progress(text: str, host: str) -> list[str]:

@@ -215,7 +215,7 @@ class TestTheControllerGoesAway:
         wait_until(lambda: unit_is(node) == "active")
         controller.kill()
         controller.wait()
-        wait_until(lambda: runs_of(node, "bootc") == 1)
+        wait_until(lambda: runs_of(node, "bootc") == 1 and unit_is(node) != "active")
         outcome = Controller(node, staging("bootc", image)).outcome
         assert outcome.command.ok
         assert not outcome.adopted
