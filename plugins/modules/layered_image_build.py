@@ -30,6 +30,7 @@ author:
 extends_documentation_fragment:
   - imagemode.nodes.attributes
   - imagemode.nodes.registry_access
+  - imagemode.nodes.image_signing
 attributes:
   check_mode:
     support: full
@@ -256,33 +257,6 @@ options:
   push_authfile:
     description: Credentials for the registry of O(image), if they are not in O(authfile).
     type: path
-  sign:
-    description:
-      - Sign the image and those of its platforms, by digest, before O(image) names them. With a sigstore key, with GPG, or both.
-        An image that is not built anew is signed if this key has not signed it.
-    type: dict
-    suboptions:
-      sigstore_key:
-        description: A private key on the build host, as C(cosign generate-key-pair) and C(skopeo generate-sigstore-key) make it.
-        type: path
-      public_key:
-        description: Its public key, to see whether an image is signed by it already.
-        type: path
-      passphrase_file:
-        description: A file on the build host with the passphrase of O(sign.sigstore_key).
-        type: path
-      gpg:
-        description: The fingerprint of a GPG key.
-        type: str
-      gnupghome:
-        description: The directory with the GPG key.
-        type: path
-      gpg_passphrase_file:
-        description: A file on the build host with the passphrase of O(sign.gpg).
-        type: path
-      lookaside_staging:
-        description: Where GPG signatures are written, a directory on the build host as C(file:///PATH).
-        type: str
   checks:
     description:
       - What to do when the image would not work on a host, from C(bootc container lint) and checks that need no bootc.
