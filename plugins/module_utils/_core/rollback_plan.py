@@ -20,6 +20,7 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._core.host_state i
 )
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.image_reference import require_digests
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.plan import Command, Plan, Refusal
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.staging_plan import discard
 
 # Deletes index 0, which is the staged deployment where there is one. `rpm-ostree cleanup -p` would delete a queued
 # rollback along with it (recorded, rpm-ostree 2026.2).
@@ -74,6 +75,8 @@ def _queue(state: HostState, request: RollbackRequest, has_rpm_ostree: bool) -> 
     target = state.rollback
     if _is_back_already(state, request):
         return Plan(state, state, (), f"is back already: {describe(state.booted)} is booted, and boots next")
+    if state.staged is not None and _never_left(state, request):
+        return _stay(state, state.staged, request)
     if target is None:
         raise Refusal(f"This host has no rollback deployment, so there is nothing to go back to. {inventory(state)}")
     _require_expected(state, target, request, "the rollback deployment")
@@ -100,6 +103,20 @@ def _is_back_already(state: HostState, request: RollbackRequest) -> bool:
     if not request.names_target or state.booted is None or state.next_slot is not Slot.BOOTED:
         return False
     return _as_expected(state.booted, request) and not (state.rollback and _as_expected(state.rollback, request))
+
+
+def _never_left(state: HostState, request: RollbackRequest) -> bool:
+    """Whether the host still runs what was asked for, and is only about to leave it for what is staged."""
+    if not request.names_target or state.booted is None or state.next_slot is not Slot.STAGED or state.rollback_queued:
+        return False
+    return _as_expected(state.booted, request) and not (state.rollback and _as_expected(state.rollback, request))
+
+
+def _stay(state: HostState, staged: Deployment, request: RollbackRequest) -> Plan:
+    _refuse_read_only(state)
+    warnings = _about_staged(state, request)
+    after = replace(state, staged=None, kargs_next=state.kargs_booted)
+    return Plan(state, after, (discard(staged),), f"stays on {describe(state.booted)}", warnings)
 
 
 def _as_expected(deployment: Deployment, request: RollbackRequest) -> bool:

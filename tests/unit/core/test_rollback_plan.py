@@ -74,6 +74,11 @@ DOES: dict[str, tuple[HostState, dict[str, Any], list[tuple[str, ...]]]] = {
     "the expected digest is booted already": (HOST, {"expected_digests": [D[2]]}, []),
     "the expected commit is booted already": (OSTREE_HOST, {"expected_checksum": "commit-2"}, []),
     "it is booted already, and no rollback is left": (replace(HOST, rollback=None), {"expected_digests": [D[2]]}, []),
+    "booted is expected, and something staged not wanted": (
+        replace(HOST, **STAGED),
+        {"expected_digests": [D[2]], "staged": DISCARD},
+        [UNDEPLOY],
+    ),
     "booted and rollback are both expected": (HOST, {"expected_digests": [D[1], D[2]]}, [BOOTC]),
     "an expected commit": (replace(HOST, rollback=PLAIN), {"expected_checksum": "commit-plain"}, [RPM_OSTREE]),
     "a pinned one that is named": (
@@ -116,6 +121,11 @@ REFUSES: dict[str, tuple[HostState, dict[str, Any], str]] = {
     "the digest that is booted, with something else staged": (
         replace(HOST, **STAGED),
         {"expected_digests": [D[2]]},
+        "v3 .* is staged",
+    ),
+    "the digest that is booted, with something else staged over a queued rollback": (
+        replace(HOST, **STAGED, **QUEUED),
+        {"expected_digests": [D[2]], "staged": DISCARD},
         "the rollback deployment is",
     ),
     "a digest of a plain commit": (replace(HOST, rollback=PLAIN), {"expected_digests": [D[1]]}, "commit-plain"),
