@@ -16,6 +16,7 @@ class ActionModule(HostAction):
     """Queue the rollback deployment, or take that back."""
 
     spec: t.ClassVar[dict[str, t.Any]] = ROLLBACK_SPEC
+    timed = True
 
     def act(self, runner: ConnectionRunner, params: dict[str, t.Any]) -> dict[str, t.Any]:
         """Plan and, outside check mode, act."""

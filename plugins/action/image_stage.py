@@ -15,6 +15,7 @@ class ActionModule(StagingAction):
     """Put an image in next place with the tool that the node has."""
 
     spec: t.ClassVar[dict[str, t.Any]] = IMAGE_STAGE_SPEC
+    timed = True
 
     def tool(self, params: dict[str, t.Any]) -> Tool | None:
         """The tool that was asked for."""

@@ -17,6 +17,7 @@ class ActionModule(HostAction):
 
     _supports_async = False
     spec: t.ClassVar[dict[str, t.Any]] = REBOOT_SPEC
+    timed = True
 
     def act(self, runner: ConnectionRunner, params: dict[str, t.Any]) -> dict[str, t.Any]:
         """Plan and, outside check mode, reboot and wait."""

@@ -17,7 +17,8 @@ description:
   - The tools' own C(rollback) is a toggle, and a second run undoes the first. This module decides from what is queued, gives the
     order only while the boot order is still the one it looked at, and proves the outcome from the host's state.
   - After the reboot, what the host came from is its rollback. Say in O(expected_digests) or O(expected_checksum) where to go, and a
-    run after the reboot finds the host back already and changes nothing. Without them it would go forward again.
+    run after the reboot finds the host back already and changes nothing. Without them it would go forward again. A host that still
+    runs what they name, and is about to leave it for something staged, is kept there with O(staged=discard).
   - Takes C(bootc) where it can do it, otherwise C(rpm-ostree). Going back from the first boot of an image to a plain ostree commit,
     or to a deployment with layered packages, needs C(rpm-ostree) on the host.
   - The kernel arguments of a deployment belong to it. They come back with it, and so does its C(/etc); C(/var) stays as it is.
@@ -133,6 +134,14 @@ checksum:
   description: The ostree commit that boots next; V(null) on a host of the composefs backend.
   returned: success, and failure after the state could be read
   type: str
+started_at:
+  description: When the task began, in seconds since 1970 on the controller's clock, or on the node's with C(async).
+  returned: always
+  type: float
+seconds:
+  description: How long the task took.
+  returned: always
+  type: float
 """
 
 from ansible.module_utils.basic import AnsibleModule
@@ -152,6 +161,7 @@ def main() -> None:
             request=rollback_request(params),
             busy_timeout=params["busy_timeout"],
         ).run(check_mode=module.check_mode),
+        timed=True,
     )
 
 

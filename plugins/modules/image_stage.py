@@ -114,6 +114,14 @@ unreachable_host:
   description: V(true) if the task failed because the connection failed.
   returned: when the connection failed
   type: bool
+started_at:
+  description: When the task began, in seconds since 1970 on the controller's clock, or on the node's with C(async).
+  returned: always
+  type: float
+seconds:
+  description: How long the task took.
+  returned: always
+  type: float
 """
 
 from ansible.module_utils.basic import AnsibleModule
@@ -134,6 +142,7 @@ def main() -> None:
         lambda runner: ImageStaging(runner, staging_options(module.params, chosen_tool(module.params))).run(
             check_mode=module.check_mode
         ),
+        timed=True,
     )
 
 

@@ -155,9 +155,13 @@ inhibitors:
     pid:
       description: Its process id; V(null) if systemd's list was in a form that is not known.
       type: int
+started_at:
+  description: When the task began, in seconds since 1970 on the controller's clock.
+  returned: always
+  type: float
 seconds:
-  description: Seconds from the order to reboot until the proof; 0 if no reboot was needed.
-  returned: success, and failure after the state could be read
+  description: How long the task took, from the first look at the node to the proof, with all that was waited for.
+  returned: always
   type: float
 """
 

@@ -11,6 +11,7 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.imagemode.nodes.plugins.module_utils._host.failure import EXPECTED_FAILURES
 from ansible_collections.imagemode.nodes.plugins.module_utils._host.options import require_deadlines
 from ansible_collections.imagemode.nodes.plugins.module_utils._host.runner import NodeUnreachable, Step
+from ansible_collections.imagemode.nodes.plugins.module_utils._host.stopwatch import Stopwatch
 from ansible_collections.imagemode.nodes.plugins.plugin_utils._connection_runner import ConnectionRunner
 from ansible_collections.imagemode.nodes.plugins.plugin_utils._terminal import say
 
@@ -31,6 +32,9 @@ class HostAction(ActionBase):  # type: ignore[misc]  # Ansible ships no types
     spec: t.ClassVar[dict[str, t.Any]]
     """The argument spec, the same that the module of this name has."""
 
+    timed: t.ClassVar[bool] = False
+    """Whether results, also of failed tasks, have `started_at` and `seconds`."""
+
     def act(self, runner: ConnectionRunner, params: dict[str, t.Any]) -> Result:
         """The action itself. May raise any of EXPECTED_FAILURES."""
         raise NotImplementedError
@@ -42,6 +46,7 @@ class HostAction(ActionBase):  # type: ignore[misc]  # Ansible ships no types
         _valid, params = self.validate_argument_spec(argument_spec=self.spec)
         self._host = str(self._task.delegate_to or variables.get("inventory_hostname", "node"))
         runner = ConnectionRunner(self)
+        stopwatch = Stopwatch()
         try:
             require_deadlines(params)
             if self._task.async_val:
@@ -57,6 +62,8 @@ class HostAction(ActionBase):  # type: ignore[misc]  # Ansible ships no types
         except EXPECTED_FAILURES as failure:
             result.update(getattr(failure, "result", {}))
             result.update(failed=True, msg=str(failure))
+        if self.timed and not self._task.async_val:
+            result.update(stopwatch.as_dict())
         if result.get("warnings"):
             # Ansible shows a warning once in a run, whichever host it came from: of equal ones all but the first would be lost.
             result["warnings"] = [f"{self._host}: {warning}" for warning in result["warnings"]]

@@ -34,6 +34,7 @@ NO_DIGEST = "sha256:" + "0" * 64
 # What Ansible adds to a result, not the module, and what no two hosts share.
 ANSIBLES_OWN = {"node", "task", "event", "invocation", "exception", "ansible_facts", "deprecations", "warnings"}
 OF_THE_HOST = {"boot_id", "boot_id_before", "boot_id_after"}
+OF_THE_RUN = {"started_at", "seconds"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -178,7 +179,11 @@ def comparable(value: Any) -> Any:
     """A result without what no two hosts and no two ways can share."""
     if isinstance(value, dict):
         return {
-            key: "of the host" if key in OF_THE_HOST and item else comparable(item)
+            key: "of the host"
+            if key in OF_THE_HOST and item
+            else "of the run"
+            if key in OF_THE_RUN
+            else comparable(item)
             for key, item in value.items()
             if not key.startswith("_ansible") and key not in ANSIBLES_OWN
         }

@@ -66,15 +66,15 @@ class Reboot:
         """The module's result. Raises HostFailure, ObservationFailed, Refusal, NodeUnreachable."""
         plan, facts = self._observe()
         if not plan.changed:
-            return self._result(plan, plan.before, 0.0, usr_proven=self._check_usr(plan, facts))
+            return self._result(plan, plan.before, usr_proven=self._check_usr(plan, facts))
         if check_mode:
             blocked = () if self.policy.inhibitors is Inhibitors.IGNORE else facts.inhibitors
             warnings = tuple(f"would not be rebooted now: inhibited by {lock.describe()}" for lock in blocked)
             plan = replace(plan, warnings=plan.warnings + warnings)
-            return self._result(plan, plan.after, 0.0, kind=kind_of(plan), facts=facts)
+            return self._result(plan, plan.after, kind=kind_of(plan), facts=facts)
         plan, facts = self._wait_for_inhibitors(plan, facts)
         if not plan.changed:
-            return self._result(plan, plan.before, 0.0)
+            return self._result(plan, plan.before)
         boot_id = plan.before.boot_id
         if boot_id is None:
             raise ObservationFailed(
@@ -87,7 +87,7 @@ class Reboot:
         seconds = self.clock() - started
         landed = RebootKind.SOFT if after.boot_id == plan.before.boot_id else RebootKind.FULL
         proven = witness.confirms(after)
-        result = self._result(plan, after, seconds, changed=ours, kind=landed, usr_proven=proven)
+        result = self._result(plan, after, changed=ours, kind=landed, usr_proven=proven)
         self._prove(plan, after, landed, proven, result)
         self.notify(f"back after {seconds:.0f} s on {describe(after.booted)}")
         return result
@@ -122,7 +122,7 @@ class Reboot:
         witness = parse_usr_witness(answer.stdout if answer.ok else "")
         proven = witness.confirms(plan.before)
         if proven is False:
-            raise HostFailure(_wrong_usr(plan.before, witness), self._result(plan, plan.before, 0.0, usr_proven=proven))
+            raise HostFailure(_wrong_usr(plan.before, witness), self._result(plan, plan.before, usr_proven=proven))
         return proven
 
     def _wait_for_inhibitors(self, plan: Plan, facts: BootFacts) -> tuple[Plan, BootFacts]:
@@ -137,7 +137,7 @@ class Reboot:
                     f"Not rebooted: the node is kept from going down{waited} by {names}. Let that end, or set inhibitors: wait "
                     "(with inhibitor_timeout), or inhibitors: ignore to reboot in spite of it. "
                     "`systemd-inhibit --list` on the node shows the locks.",
-                    self._result(plan, plan.before, 0.0, changed=False, facts=facts),
+                    self._result(plan, plan.before, changed=False, facts=facts),
                 )
             self.notify(f"waits: kept from going down by {names} ({left:.0f} s left)")
             self.sleep(min(_INHIBITOR_POLL_SECONDS, max(1.0, left)))
@@ -165,7 +165,7 @@ class Reboot:
             raise HostFailure(
                 "Not rebooted: systemd of this node did not answer `systemctl show` in time, so it would not reboot in order either. "
                 "Look at its load and at `systemctl list-jobs`.",
-                self._result(plan, plan.before, 0.0, changed=False),
+                self._result(plan, plan.before, changed=False),
             )
         if not guard.ok:
             return plan, False
@@ -173,7 +173,7 @@ class Reboot:
             raise HostFailure(
                 f"Not rebooted: {describe(following)} was to boot next when this node was looked at, and a moment later it was not. "
                 "Somebody else stages on it or rolls it back: run again.",
-                self._result(plan, plan.before, 0.0, changed=False),
+                self._result(plan, plan.before, changed=False),
             )
         if not outcome.ran:
             return self._order(self._without_soft(plan, prepared), facts, boot_id)
@@ -182,7 +182,7 @@ class Reboot:
                 f"The node refused to reboot: `{' '.join(order)}` returned {outcome.rc}: {explain(outcome.stderr)}. An inhibitor "
                 "lock or a failing logind does that: see `systemd-inhibit --list` on the node; inhibitors: ignore overrides locks. "
                 "The staged deployment is still there.",
-                self._result(plan, plan.before, 0.0, changed=False),
+                self._result(plan, plan.before, changed=False),
             )
         return plan, True
 
@@ -198,7 +198,7 @@ class Reboot:
             raise HostFailure(
                 f"Not rebooted: soft is required, and {reason}. What was staged is still there. Set soft: auto to reboot in full "
                 "where a soft reboot cannot do.",
-                self._result(plan, plan.before, 0.0, changed=False),
+                self._result(plan, plan.before, changed=False),
             )
         self.notify(f"reboots in full: {reason}")
         return in_full(plan, self.policy, reason)
@@ -216,7 +216,7 @@ class Reboot:
                 f"The node did not come back within {late.waited:.0f} s (reboot_timeout {self.reboot_timeout} s) after it was asked "
                 f"to reboot into {describe(plan.before.next)}: {late} Once it is back, run the same command again: it carries on "
                 "from there.",
-                self._result(plan, plan.before, late.waited, changed=True),
+                self._result(plan, plan.before, changed=True),
             ) from None
 
     def _prove(
@@ -265,7 +265,6 @@ class Reboot:
         self,
         plan: Plan,
         after: HostState,
-        seconds: float,
         *,
         changed: bool | None = None,
         kind: RebootKind | None = None,
@@ -286,7 +285,6 @@ class Reboot:
             "rebooted": kind.value if kind else None,
             "usr_proven": usr_proven,
             "inhibitors": [lock.as_dict() for lock in facts.inhibitors] if facts else [],
-            "seconds": round(seconds, 1),
             **after.reboot_facts(),
         }
 
