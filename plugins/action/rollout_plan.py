@@ -46,7 +46,7 @@ class ActionModule(ControllerAction):
     def act(self, options: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         """See the module's documentation."""
         members = pool_members(options["pool"], task_vars)
-        store = select_store(options, task_vars)
+        store = select_store(options, task_vars, self)
         if options["state"] in ("paused", "resumed"):
             return self._pause(options, store, paused=options["state"] == "paused")
         policy = _policy(options)
@@ -100,7 +100,7 @@ class ActionModule(ControllerAction):
             since=options["since"],
             canaries=tuple(options["canaries"]),
             pool_size=options["pool_size"],
-            shared=options["store_shared"],
+            shared=store.is_shared,
             take_over=options["take_over"],
         )
 

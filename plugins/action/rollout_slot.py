@@ -35,8 +35,8 @@ from ansible_collections.imagemode.nodes.plugins.plugin_utils._rollout_waiting i
     SlotWaiter,
     WaitTimeout,
 )
-from ansible_collections.imagemode.nodes.plugins.plugin_utils._store import transact
-from ansible_collections.imagemode.nodes.plugins.plugin_utils._store_file import FileStore
+from ansible_collections.imagemode.nodes.plugins.plugin_utils._store import Store, transact
+from ansible_collections.imagemode.nodes.plugins.plugin_utils._store_line import open_line
 from ansible_collections.imagemode.nodes.plugins.plugin_utils._store_selection import platform_job, select_store
 
 # Others wait in a blocking task while this node works; only this strategy lets a node finish without them.
@@ -53,7 +53,7 @@ class ActionModule(ControllerAction):
         node = str(task_vars["inventory_hostname"])
         if node not in pool_members(options["pool"], task_vars):
             raise GuardError(f"{node} is not in the group {options['pool']}, so it has no slot there.")
-        store = select_store(options, task_vars)
+        store = select_store(options, task_vars, self)
         controller = Controller(platform_job(task_vars))
         if options["state"] == "held":
             return self._hold(options, task_vars, node, store, controller)
@@ -63,7 +63,7 @@ class ActionModule(ControllerAction):
         return self._end(options, node, store, controller)
 
     def _hold(
-        self, options: dict[str, Any], task_vars: dict[str, Any], node: str, store: FileStore, controller: Controller
+        self, options: dict[str, Any], task_vars: dict[str, Any], node: str, store: Store, controller: Controller
     ) -> dict[str, Any]:
         self._guard_play(task_vars, store)
         request = Request(
@@ -82,7 +82,7 @@ class ActionModule(ControllerAction):
         waiter = SlotWaiter(store, controller)
         try:
             position = list(task_vars["ansible_play_hosts_all"]).index(node)
-            with contextlib.closing(WaitingLine(store.open_line(), controller.holder, position)) as line:
+            with contextlib.closing(WaitingLine(open_line(options["pool"]), controller.holder, position)) as line:
                 decision = waiter.wait(request, options["wait_timeout"], line, Announcer(self.say))
         except ControllerGone:
             # Nobody reads a result any more, and the worker's own clean-up would wait for somebody who does.
@@ -145,7 +145,7 @@ class ActionModule(ControllerAction):
             "diff": _diff(before, state, node),
         }
 
-    def _guard_play(self, task_vars: dict[str, Any], store: FileStore) -> None:
+    def _guard_play(self, task_vars: dict[str, Any], store: Store) -> None:
         strategy = play_strategy(self._task)
         if strategy not in _STRATEGIES:
             raise GuardError(
@@ -157,7 +157,7 @@ class ActionModule(ControllerAction):
         if state is not None:
             require_forks(state.window, len(task_vars.get("ansible_play_hosts_all") or ()), task_vars)
 
-    def _end(self, options: dict[str, Any], node: str, store: FileStore, controller: Controller) -> dict[str, Any]:
+    def _end(self, options: dict[str, Any], node: str, store: Store, controller: Controller) -> dict[str, Any]:
         now = time.time()
         failing = options["state"] == "failed"
         reason = options["reason"] or "its update failed"

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import replace
 
@@ -41,14 +42,12 @@ class SlotWaiter:
     def wait(self, request: Request, timeout: float, line: WaitingLine, announcer: Announcer) -> Decision:
         """The decision GRANTED (stored) or HALTED. `timeout` in seconds, 0: none. Raises ControllerGone, WaitTimeout."""
         started = time.monotonic()
-        known: object = None
-        looked = 0.0
+        watch = _Watch(self._store)
+        waits_for_itself = False
         while True:
             if self._controller.is_gone:
                 raise ControllerGone
-            seen = (self._store.stamp(), line.is_head)
-            if seen != known or time.monotonic() - looked > _LOOK_ANYWAY:
-                known, looked = seen, time.monotonic()
+            if watch.shows_change(line.is_head, waits_for_itself):
                 decision = self.ask(replace(request, now=time.time(), is_first_in_line=line.is_head))
                 if decision.verdict is not Verdict.WAIT:
                     return decision
@@ -76,6 +75,36 @@ class SlotWaiter:
             return decision.state, decision
 
         return transact(self._store, change)
+
+
+class _Watch:
+    """When one waiting worker looks at the store again. Where a look is a round trip, those behind the head do without:
+    they could not go first whatever they saw."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._known: object = None
+        self._was_head = False
+        self._looked = self._asked = -math.inf
+
+    def shows_change(self, is_head: bool, waits_for_itself: bool) -> bool:
+        """Whether the store is to be asked: at first, as the new head, after a change, and at times without one."""
+        now = time.monotonic()
+        becomes_head = is_head and not self._was_head
+        self._was_head = is_head
+        if self._asked > -math.inf and not becomes_head:
+            every_look_is_cheap = self._store.poll_seconds <= _POLL
+            if (
+                not (is_head or waits_for_itself or every_look_is_cheap)
+                or now - self._looked < self._store.poll_seconds
+            ):
+                return False
+        self._looked = now
+        seen = (self._store.stamp(), is_head)
+        if seen == self._known and now - self._asked <= _LOOK_ANYWAY:
+            return False
+        self._known, self._asked = seen, now
+        return True
 
 
 def _announce(announcer: Announcer, node: str, decision: Decision) -> None:

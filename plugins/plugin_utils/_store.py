@@ -24,6 +24,17 @@ class Store(Protocol):
     def place(self) -> str:
         """Where the state is, for people."""
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether controllers with other inventories use it, so that it may name nodes which this one does not know."""
+
+    @property
+    def poll_seconds(self) -> float:
+        """How long to wait between two looks. Where a look is a round trip, only the head of the line should take it."""
+
+    def check_usable(self) -> None:
+        """Raises StoreError, without trying for long, unless the state can be read and replaced. Stores nothing."""
+
     def read(self) -> tuple[PoolState | None, int]:
         """The state and its version; `(None, 0)` when there is none yet. Raises StoreError."""
 
@@ -31,7 +42,7 @@ class Store(Protocol):
         """Store `state` if the version is still `version`; False if somebody else was faster. Raises StoreError."""
 
     def stamp(self) -> object:
-        """Something cheap that differs after a change of the state."""
+        """Something cheap that differs after a change of the state. Raises StoreError."""
 
 
 def transact(
@@ -45,6 +56,7 @@ def transact(
     effects: it may run several times. Raises StoreError after `deadline` seconds of losing the race.
     """
     until = time.monotonic() + deadline
+    pause = 0.05
     while True:
         state, version = store.read()
         new, result = change(state)
@@ -54,4 +66,5 @@ def transact(
             raise StoreError(
                 f"{store.place} is changed by others all the time: no change got in within {deadline:.0f} s."
             )
-        time.sleep(random.uniform(0.005, 0.05))  # noqa: S311 - only spreads the retries
+        time.sleep(random.uniform(pause / 10, pause))  # noqa: S311 - only spreads the retries
+        pause = min(2 * pause, store.poll_seconds)

@@ -22,13 +22,21 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_stat
 from ansible_collections.imagemode.nodes.plugins.plugin_utils._store import StoreError
 
 
+def file_name(pool: str) -> str:
+    """The name of a pool's file without its extension: any pool, no two pools alike, and never a way out of the directory."""
+    return quote(pool, safe=" ").replace(".", "%2E")
+
+
 class FileStore:
     """`<directory>/<pool>.json`. The version is the state's generation. The lock is a file of its own, because the
     state's file is replaced, and a lock on a replaced file locks nothing."""
 
-    def __init__(self, directory: Path, pool: str) -> None:
+    poll_seconds = 0.5
+
+    def __init__(self, directory: Path, pool: str, is_shared: bool = False) -> None:
         self._directory = directory
-        name = quote(pool, safe=" ").replace(".", "%2E")
+        self.is_shared = is_shared
+        name = file_name(pool)
         self._file = directory / f"{name}.json"
         self._lock = directory / f"{name}.lock"
 
@@ -36,13 +44,6 @@ class FileStore:
     def place(self) -> str:
         """The path of the state's file."""
         return str(self._file)
-
-    def open_line(self) -> int:
-        """A descriptor of the file whose byte locks are the line of the waiting workers. Raises StoreError."""
-        try:
-            return self._open_lock(self._lock.with_suffix(".line"))
-        except OSError as error:
-            raise self._unusable(error) from error
 
     def check_usable(self) -> None:
         """Raises StoreError unless the state can be read and replaced. Leaves nothing behind but the directory."""

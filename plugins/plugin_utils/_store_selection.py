@@ -3,16 +3,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.imagemode.nodes.plugins.plugin_utils._store import StoreError
+from ansible.plugins.action import ActionBase
+from ansible_collections.imagemode.nodes.plugins.plugin_utils._store import Store, StoreError
 from ansible_collections.imagemode.nodes.plugins.plugin_utils._store_file import FileStore
 
 
-def select_store(options: Mapping[str, Any], task_vars: Mapping[str, Any]) -> FileStore:
-    """The pool's store; raises StoreError where a file store would not be what it seems."""
+def select_store(options: Mapping[str, Any], task_vars: Mapping[str, Any], action: ActionBase) -> Store:  # noqa: ARG001
+    """The pool's store; raises StoreError where it would not be what it seems. A store on a host uses the action's connection."""
     job = platform_job(task_vars)
     if job and not options["store_shared"]:
         raise StoreError(
@@ -24,8 +26,9 @@ def select_store(options: Mapping[str, Any], task_vars: Mapping[str, Any]) -> Fi
         raise StoreError(
             "imagemode_store_shared is true, but imagemode_store_path is not set. Name the directory that every job mounts."
         )
-    directory = Path(options["store_path"]) if options["store_path"] else default_directory(options["pool"], task_vars)
-    return FileStore(directory, options["pool"])
+    given = os.path.expandvars(os.path.expanduser(options["store_path"] or ""))
+    directory = Path(given) if given else default_directory(options["pool"], task_vars)
+    return FileStore(directory, options["pool"], options["store_shared"])
 
 
 def default_directory(pool: str, task_vars: Mapping[str, Any]) -> Path:

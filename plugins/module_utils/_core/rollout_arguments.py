@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.store_arguments import STORE
+
 
 def only_on_the_controller(module: str) -> str:
     """What a rollout module says that was run on a host, because Ansible did not find its action plugin."""
@@ -14,16 +16,8 @@ def only_on_the_controller(module: str) -> str:
     )
 
 
-_STORE: dict[str, dict[str, Any]] = {
-    "pool": {"type": "str", "required": True},
-    "store": {"type": "str", "choices": ["file"], "default": "file"},
-    "store_path": {"type": "path"},
-    "store_shared": {"type": "bool", "default": False},
-    "take_over": {"type": "bool", "default": False},
-}
-
 PLAN: dict[str, dict[str, Any]] = {
-    **_STORE,
+    **STORE,
     "state": {"type": "str", "choices": ["checked", "planned", "paused", "resumed"], "default": "planned"},
     "max_unavailable": {"type": "str", "default": "1"},
     "max_failures": {"type": "int", "default": 1},
@@ -37,7 +31,7 @@ PLAN: dict[str, dict[str, Any]] = {
 }
 
 SLOT: dict[str, dict[str, Any]] = {
-    **_STORE,
+    **STORE,
     "state": {"type": "str", "choices": ["held", "released", "failed", "status"], "required": True},
     "expected_digests": {"type": "list", "elements": "str", "default": []},
     "phase": {"type": "str", "default": "out of service"},

@@ -25,7 +25,7 @@ def options(**changed: Any) -> dict[str, Any]:
 
 
 def place(task_vars: dict[str, Any], **changed: Any) -> str:
-    return select_store(options(**changed), task_vars).place
+    return select_store(options(**changed), task_vars, None).place
 
 
 def test_beside_the_inventory_of_the_pools_first_node(tmp_path: Path) -> None:

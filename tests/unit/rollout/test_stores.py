@@ -163,9 +163,8 @@ def test_the_group_may_take_part_in_a_directory_that_was_made_for_it(tmp_path: P
     tmp_path.chmod(0o2770)
     store = FileStore(tmp_path, "workers")
     store.swap(pool(), 0)
-    os.close(store.open_line())
     modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in tmp_path.iterdir()}
-    assert modes == dict.fromkeys(("workers.json", "workers.lock", "workers.line"), 0o660)
+    assert modes == dict.fromkeys(("workers.json", "workers.lock"), 0o660)
 
 
 AS_SOMEBODY_ELSE = """
@@ -176,7 +175,6 @@ os.setgroups([]); os.setgid(int(sys.argv[2])); os.setuid(65534); os.umask(0o077)
 store = FileStore(Path(sys.argv[1]), "workers")
 state, version = store.read()
 assert store.swap(state, version)
-os.close(store.open_line())
 print("stored")
 """
 
