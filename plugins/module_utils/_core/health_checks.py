@@ -246,7 +246,7 @@ class _Reader:
         for pattern in ignore:
             if not _UNIT_PATTERN.match(pattern):
                 self._wrong(f"ignores {pattern!r}, which is not the name of a unit nor a pattern for such")
-        return FailedUnits(self.named("no failed units"), tuple(map(_whole_name, ignore)))
+        return FailedUnits(self.named("failed units"), tuple(map(_whole_name, ignore)))
 
     def unit(self) -> Check:
         name, state = self.entry["unit"], self.entry.get("state", UnitState.ACTIVE.value)
@@ -258,7 +258,7 @@ class _Reader:
             self._wrong(f"wants the state {_shown(state)}; it can be {' or '.join(states)}")
             state = UnitState.ACTIVE.value
         unit = _whole_name(name)
-        return Unit(self.named(f"{unit} is {state}"), unit, UnitState(state))
+        return Unit(self.named(unit or "unit"), unit, UnitState(state))
 
     def http(self) -> Check:
         url = self.entry["http"]
@@ -297,7 +297,7 @@ class _Reader:
     def node(self) -> Check:
         if self.entry["node"] != "ready":
             self._wrong(f"is {_shown(self.entry['node'])}; it can only be ready, which the cluster is asked")
-        return ClusterNode(self.named("node is ready"))
+        return ClusterNode(self.named("node"))
 
     def _value(self) -> Value | None:
         expression = self.entry.get("json")

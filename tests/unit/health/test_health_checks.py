@@ -23,14 +23,14 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._core.health_check
 URL = "http://127.0.0.1:10248/healthz"
 
 UNDERSTOOD: dict[str, tuple[Any, Check]] = {
-    "no failed units": ({"failed_units": {}}, FailedUnits("no failed units")),
-    "no failed units, in short": ({"failed_units": None}, FailedUnits("no failed units")),
+    "no failed units": ({"failed_units": {}}, FailedUnits("failed units")),
+    "no failed units, in short": ({"failed_units": None}, FailedUnits("failed units")),
     "some may fail": (
         {"failed_units": {"ignore": ["fwupd", "getty@*.service", "dnf-*"]}},
-        FailedUnits("no failed units", ("fwupd.service", "getty@*.service", "dnf-*.service")),
+        FailedUnits("failed units", ("fwupd.service", "getty@*.service", "dnf-*.service")),
     ),
-    "a unit": ({"unit": "kubelet"}, Unit("kubelet.service is active", "kubelet.service")),
-    "a unit with dots in its name": ({"unit": "app.v2"}, Unit("app.v2.service is active", "app.v2.service")),
+    "a unit": ({"unit": "kubelet"}, Unit("kubelet.service", "kubelet.service")),
+    "a unit with dots in its name": ({"unit": "app.v2"}, Unit("app.v2.service", "app.v2.service")),
     "a unit that is not to run": (
         {"unit": "debug.socket", "state": "inactive", "name": "no debugging"},
         Unit("no debugging", "debug.socket", UnitState.INACTIVE),
@@ -59,7 +59,7 @@ UNDERSTOOD: dict[str, tuple[Any, Check]] = {
         Command("grep", ("grep", "x", "/etc/y"), (0, 1), 3),
     ),
     "greenboot": ({"greenboot": True}, Greenboot("greenboot")),
-    "the cluster": ({"node": "ready"}, ClusterNode("node is ready")),
+    "the cluster": ({"node": "ready"}, ClusterNode("node")),
 }
 
 
