@@ -22,6 +22,7 @@ from pathlib import Path
 
 SOURCES = Path(__file__).resolve().parent / "server"
 CACHE = Path(__file__).resolve().parents[2] / ".cache/cluster"
+GO_CACHE = CACHE.parent / "go"
 KUBERNETES = re.compile(r"^\s*k8s\.io/kubernetes v(\d+)\.(\d+)\.(\d+)$", re.MULTILINE)
 OLDEST_GO = (1, 21)  # the first that fetches the Go which go.mod names
 CANNOT_RUN = 77
@@ -83,8 +84,8 @@ def _variables() -> dict[str, str]:
     """Go's caches lie in ours, so that ``make clean`` removes them; whoever has set a cache of their own keeps it."""
     flags = f"{os.environ.get('GOFLAGS', '')} -modcacherw".strip()
     return {
-        "GOMODCACHE": str(CACHE / "go/modules"),
-        "GOCACHE": str(CACHE / "go/build"),
+        "GOMODCACHE": str(GO_CACHE / "mod"),
+        "GOCACHE": str(GO_CACHE / "build"),
         **os.environ,
         "GOFLAGS": flags,
         "CGO_ENABLED": "0",

@@ -222,7 +222,7 @@ class Cluster:
             self.api.create(document)
             found = self._settled(namespace, {objects.APPLICATION: name}, 1, behaviour)[0]
             if not owner_exists:
-                self.api.delete(path_of(owner, namespace, name), {"propagationPolicy": "Orphan"})
+                self.api.delete(path_of(owner, namespace, name), {"propagationPolicy": "Background"})
             return found
         return self._placed_pod(
             namespace, node, name, behaviour, owner, owner_exists, labels or {}, dict(annotations or {})
@@ -388,7 +388,7 @@ class Cluster:
         namespaces = {document["metadata"]["name"] for document in self.api.items("Namespace")}
         for kind in REMOVED:
             for namespace in sorted({one["metadata"]["namespace"] for one in self.api.items(kind)} & namespaces):
-                self.api.delete(path_of(kind, namespace), {"propagationPolicy": "Orphan"})
+                self.api.delete(path_of(kind, namespace), {"propagationPolicy": "Background"})
         self.wait_for(self._has_no_pods, "the pods of the test did not go away")
         self.api.delete(path_of("Node"))
 
