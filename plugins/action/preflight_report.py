@@ -10,6 +10,8 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._core import prefl
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.preflight_arguments import PREFLIGHT_REPORT
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.preflight_finding import Finding, Severity
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.preflight_table import grouped, report
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.unknown_names import unknown_names
+from ansible_collections.imagemode.nodes.plugins.plugin_utils._known_variables import PREFIX, known_variables
 from ansible_collections.imagemode.nodes.plugins.plugin_utils._rollout_action import ControllerAction
 
 
@@ -20,45 +22,62 @@ class ActionModule(ControllerAction):
 
     def act(self, options: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         """See the module's documentation."""
-        names = [str(node) for node in task_vars["ansible_play_hosts_all"]]
+        if options["state"] == "node":
+            return self._verdict(options, task_vars)
         hostvars = task_vars["hostvars"]
+        names = [str(node) for node in task_vars["ansible_play_hosts_all"]]
         nodes = {name: preflight_pool.judge_look(name, hostvars[name].get(options["preflight"])) for name in names}
-        of_pool = [
-            *preflight_pool.judge_settings(options["health_checks"], options["unknown"]),
-            *preflight_pool.judge_image(task_vars.get(options["image"])),
-            *preflight_pool.judge_rollout(task_vars.get(options["checked"])),
-        ]
-        for finding in preflight_pool.judge_cluster(task_vars.get(options["cluster"]), options["drains"]):
+        given = {str(name) for host in names for name in hostvars[host] if str(name).startswith(PREFIX)}
+        of_pool = preflight_pool.judge_variables(unknown_names(given, known_variables()))
+        for finding in _around(options, task_vars):
             nodes.get(finding.node or "", of_pool).append(finding)
         lines = report(options["pool"], nodes, of_pool)
         for line in lines:
             self.say(line)
-        return self._result(options["pool"], nodes, of_pool, lines[-1])
+        return _table(options["pool"], nodes, of_pool, lines[-1])
 
-    def _result(
-        self, pool: str, nodes: dict[str, list[Finding]], of_pool: list[Finding], summary: str
-    ) -> dict[str, Any]:
-        not_ready = [name for name, found in nodes.items() if any(f.severity is Severity.ERROR for f in found)]
-        ready = not not_ready and all(finding.severity is not Severity.ERROR for finding in of_pool)
-        findings = [group.as_dict() for group in grouped([*of_pool, *(f for found in nodes.values() for f in found)])]
+    def _verdict(self, options: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
+        """The host's own errors; to the first one those of the pool as well, so that somebody has them."""
+        node = str(task_vars["inventory_hostname"])
+        is_first = node == str(task_vars["ansible_play_hosts_all"][0])
+        around = [one for one in _around(options, task_vars) if one.node == node or (is_first and one.node is None)]
+        errors = [
+            finding
+            for finding in (*around, *preflight_pool.judge_look(node, task_vars.get(options["preflight"])))
+            if finding.severity is Severity.ERROR
+        ]
+        told = ", ".join(dict.fromkeys(finding.check.value.replace("_", " ") for finding in errors))
         return {
             "changed": False,
-            "failed": not ready,
-            "ready": ready,
-            "not_ready": not_ready,
-            "findings": findings,
-            "msg": summary,
-            "ansible_stats": {
-                "data": {
-                    "imagemode_preflight": {
-                        "pool": pool,
-                        "ready": ready,
-                        "nodes": len(nodes),
-                        "not_ready": not_ready,
-                        "findings": findings,
-                    }
-                },
-                "per_host": False,
-                "aggregate": False,
-            },
+            "failed": bool(errors),
+            "ready": not errors,
+            "msg": f"{options['pool']}: {node}: {f'not ready: {told}. The table below says more' if errors else 'ready'}",
         }
+
+
+def _around(options: dict[str, Any], task_vars: dict[str, Any]) -> list[Finding]:
+    """What was found by the tasks that run once. Findings of the cluster's nodes have the node's name."""
+    return [
+        *preflight_pool.judge_health_checks(options["health_checks"]),
+        *preflight_pool.judge_image(task_vars.get(options["image"])),
+        *preflight_pool.judge_rollout(task_vars.get(options["checked"])),
+        *preflight_pool.judge_cluster(task_vars.get(options["cluster"]), options["drains"]),
+    ]
+
+
+def _table(pool: str, nodes: dict[str, list[Finding]], of_pool: list[Finding], summary: str) -> dict[str, Any]:
+    not_ready = [name for name, found in nodes.items() if any(one.severity is Severity.ERROR for one in found)]
+    told = {
+        "ready": not not_ready and all(finding.severity is not Severity.ERROR for finding in of_pool),
+        "not_ready": not_ready,
+        "findings": [
+            group.as_dict() for group in grouped([*of_pool, *(one for found in nodes.values() for one in found)])
+        ],
+    }
+    artifact = {"imagemode_preflight": {"pool": pool, "nodes": len(nodes), **told}}
+    return {
+        "changed": False,
+        **told,
+        "msg": summary,
+        "ansible_stats": {"data": artifact, "per_host": False, "aggregate": False},
+    }

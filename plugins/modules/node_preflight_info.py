@@ -110,6 +110,7 @@ EXAMPLES = r"""
 
 - name: Show what was found on all of them
   imagemode.nodes.preflight_report:
+    state: table
     pool: workers
   run_once: true
 """

@@ -12,7 +12,6 @@ version_added: 0.1.0
 description:
   - Shows what M(imagemode.nodes.node_preflight_info) found on all hosts of a play, together with what was found of the pool as a whole, as
     one table, the worst first. What many nodes share is told once.
-  - Fails if there is an error among it. Use it with C(run_once).
 author:
   - imagemode.nodes contributors (@imagemode)
 extends_documentation_fragment:
@@ -37,6 +36,15 @@ options:
     description: The inventory group that is to be updated.
     type: str
     required: true
+  state:
+    description:
+      - V(node) fails if something keeps the host from being updated, or for the first host of the play if something keeps the whole pool
+        from it.
+      - V(table) shows what was found on all hosts of the play and around them, with variables that nobody reads, and sets the job
+        artifact C(imagemode_preflight). It never fails. Use it with C(run_once).
+    type: str
+    choices: [node, table]
+    default: node
   preflight:
     description: Name of the variable that M(imagemode.nodes.node_preflight_info) registered on every host.
     type: str
@@ -61,11 +69,6 @@ options:
     description: The O(imagemode.nodes.node_health_info#module:checks) of the rollout, to be read for mistakes.
     type: raw
     default: []
-  unknown:
-    description: Variables that nobody reads, each with the name that was probably meant.
-    type: list
-    elements: str
-    default: []
 notes:
   - Runs on the controller. No connection to the node is made.
   - A variable of another task that was not registered is left out of the report.
@@ -77,6 +80,7 @@ seealso:
 EXAMPLES = r"""
 - name: Show what stands in the way
   imagemode.nodes.preflight_report:
+    state: table
     pool: workers
     health_checks: "{{ imagemode_health_checks }}"
   run_once: true
@@ -84,17 +88,17 @@ EXAMPLES = r"""
 
 RETURN = r"""
 ready:
-  description: Whether nothing was found that keeps the rollout from working.
+  description: Whether nothing was found that keeps the host from being updated, or with O(state=table) any host or the pool.
   returned: always
   type: bool
 not_ready:
   description: The nodes with an error among their findings.
-  returned: always
+  returned: with O(state=table)
   type: list
   elements: str
 findings:
-  description: What was found, the worst first. Also the job artifact C(imagemode_preflight).
-  returned: always
+  description: What was found, the worst first. Also in the job artifact C(imagemode_preflight).
+  returned: with O(state=table)
   type: list
   elements: dict
   contains:

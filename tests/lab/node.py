@@ -23,12 +23,17 @@ from lab.simulators.host import Host, write_json
 from lab.simulators.image_reference import ImageSpec, RegistryReference
 from lab.simulators.state import Deployment, State
 
-DEFAULT_VERSIONS: dict[str, str | None] = {"bootc": "1.16.9", "rpm-ostree": "2026.2", "ostree": "2026.4"}
+DEFAULT_VERSIONS: dict[str, str | None] = {
+    "bootc": "1.16.9",
+    "rpm-ostree": "2026.2",
+    "ostree": "2026.4",
+    "skopeo": "1.22.0",
+}
 DEFAULT_KARGS = ("root=LABEL=root", "rw", "console=ttyS0")
 GO_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "ppc64le": "ppc64le", "s390x": "s390x"}
 ORIGINS = ("container", "ostree", "none")
 BACKENDS = ("ostree", "composefs")
-TOOLS = ("bootc", "rpm-ostree", "ostree")
+TOOLS = ("bootc", "rpm-ostree", "ostree", "skopeo")
 SYSTEM_TOOLS = ("systemctl", "systemd-inhibit", "systemd-run", "reboot", "shutdown", "poweroff")
 REFSPEC = "lab:labos/stable/base"
 REPOSITORY: Mapping[str, Sequence[str]] = MappingProxyType(
@@ -322,6 +327,7 @@ def _shim(tool: str, python: str, main: str) -> str:
         "bootc": "error: Status: Preparing for write: Querying root privilege: "
         "This command must be executed as the root user",
         "ostree": "error: the lab simulates ostree for root only",
+        "skopeo": "the lab simulates skopeo for root only",
     }
     refusal = refusals.get(tool, f"Call to {tool} failed: Interactive authentication required.")
     for_others = RPM_OSTREE_FOR_OTHERS.strip() if tool == "rpm-ostree" else f"echo '{refusal}' >&2; exit 1"

@@ -136,6 +136,11 @@ def _open(
     raise PullError(f"(Mirrors also failed: {others}): {last.text}: {reason}") from reason
 
 
+def manifest_of(host: Host, reference: RegistryReference, environment: Mapping[str, str]) -> bytes:
+    """What the registry, or a mirror, gives this node for a reference: a manifest or an index. Raises PullError."""
+    return _open(host, reference, None, environment)[1]
+
+
 def _reference(spec: ImageSpec, tag_and_digest: bool) -> RegistryReference:
     if spec.transport != "registry":
         raise PullError(f"the lab does not simulate the transport {spec.transport!r}, only registry")

@@ -15,7 +15,7 @@ OPAQUE = ".wh..wh..opq"
 
 # Files that exist in every tree so that a node's own tools can be mounted over them.
 PLACEHOLDERS = (
-    *("usr/bin/bootc", "usr/bin/rpm-ostree", "usr/bin/ostree"),
+    *("usr/bin/bootc", "usr/bin/rpm-ostree", "usr/bin/ostree", "usr/bin/skopeo"),
     *(
         "usr/bin/systemctl",
         "usr/bin/systemd-inhibit",

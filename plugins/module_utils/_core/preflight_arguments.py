@@ -7,11 +7,11 @@ from typing import Any
 
 PREFLIGHT_REPORT: dict[str, dict[str, Any]] = {
     "pool": {"type": "str", "required": True},
+    "state": {"type": "str", "choices": ["node", "table"], "default": "node"},
     "preflight": {"type": "str", "default": "node_rollout_preflight"},
     "image": {"type": "str", "default": "node_rollout_image"},
     "checked": {"type": "str", "default": "node_rollout_checked"},
     "cluster": {"type": "str", "default": "node_rollout_cluster"},
     "drains": {"type": "bool", "default": False},
     "health_checks": {"type": "raw", "default": []},
-    "unknown": {"type": "list", "elements": "str", "default": []},
 }

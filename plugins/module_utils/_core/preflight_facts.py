@@ -49,7 +49,6 @@ class NodeFacts:
     dangling: tuple[str, ...] = ()
     missing_keys: tuple[str, ...] = ()
     layering_locked: bool = False
-    commands: frozenset[str] = frozenset()
 
     def enabled(self, unit: str) -> bool:
         """Whether a unit starts at boot."""
@@ -116,7 +115,6 @@ def _facts(lines: list[list[str]]) -> NodeFacts:
         dangling=texts("dangling"),
         missing_keys=texts("missing_key"),
         layering_locked="locked" in values,
-        commands=frozenset(fields[0] for fields in values.get("command", [])),
     )
 
 

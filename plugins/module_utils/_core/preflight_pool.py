@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What stands in the way of a rollout as a whole: the image, the settings, the state of the pool, the cluster around it.
 
-The results come as the modules return them. None is a task that did not run, and no finding.
+The results come as the modules return them. None is a task that did not run, as a skipped one, and no finding.
 """
 
 from __future__ import annotations
@@ -23,16 +23,22 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._core.preflight_fi
 Result = Mapping[str, Any]
 
 
-def judge_settings(health_checks: object, unknown: Sequence[str]) -> Iterator[Finding]:
-    """Mistakes that show without a look at anything. `unknown`: variables that nobody reads."""
-    if unknown:
-        yield error(
-            Check.VARIABLES,
-            f"nobody reads these variables: {', '.join(unknown)}",
-            "Correct the names, or take the variables away: what they say has no effect.",
+def judge_variables(unknown: Sequence[str]) -> list[Finding]:
+    """`unknown`: variables that nobody reads."""
+    if not unknown:
+        return []
+    told = f"nobody reads these variables: {', '.join(unknown)}"
+    return [
+        warning(
+            Check.VARIABLES, told, "Correct the names; or call yours something that does not begin with imagemode_."
         )
+    ]
+
+
+def judge_health_checks(given: object) -> Iterator[Finding]:
+    """Every mistake in the list of health checks."""
     try:
-        parse_checks(health_checks)
+        parse_checks(given)
     except HealthCheckError as mistakes:
         for mistake in mistakes.mistakes:
             yield error(Check.HEALTH_CHECKS, mistake, "Correct imagemode_health_checks.")
@@ -40,7 +46,7 @@ def judge_settings(health_checks: object, unknown: Sequence[str]) -> Iterator[Fi
 
 def judge_image(result: Result | None) -> Iterator[Finding]:
     """Whether the controller found the image, and a digest to prove."""
-    if result is None:
+    if result is None or result.get("skipped"):
         return
     if result.get("failed"):
         yield error(Check.IMAGE, f"the image was not found: {_said(result)}")
@@ -54,7 +60,7 @@ def judge_image(result: Result | None) -> Iterator[Finding]:
 
 def judge_rollout(checked: Result | None) -> Iterator[Finding]:
     """What `rollout_plan` says before anything is staged: the options, the forks, the store and what is in it."""
-    if checked is None:
+    if checked is None or checked.get("skipped"):
         return
     if checked.get("failed"):
         yield error(Check.ROLLOUT, _said(checked))
@@ -77,7 +83,7 @@ def judge_rollout(checked: Result | None) -> Iterator[Finding]:
 
 def judge_cluster(result: Result | None, drains: bool) -> Iterator[Finding]:
     """What the cluster says of the pool. `drains`: whether the rollout is going to drain, so that budgets and rights count."""
-    if result is None:
+    if result is None or result.get("skipped"):
         return
     if result.get("failed"):
         yield error(Check.CLUSTER, f"the cluster could not be asked: {_said(result)}")

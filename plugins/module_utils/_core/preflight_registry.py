@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.image_reference import (
@@ -24,6 +25,10 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._core.tool_failure
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.trust_facts import TrustFacts
 
 _RUN_AUTH = AUTH_FILES[0]
+_FATAL = re.compile(r'level=fatal msg="((?:[^"\\]|\\.)*)"')
+_ESCAPED = re.compile(r"\\(.)")
+_PARSING = re.compile(r'^Error parsing image name "[^"]*": ')
+
 _UNAUTHORIZED, _FORBIDDEN, _OK = 401, 403, 200
 
 
@@ -49,11 +54,19 @@ def judge_registry(
     elif answer.by == "skopeo":
         if not answer.ok:
             by = f"with {answer.authfile}" if answer.authfile else "anonymously, as there is no auth file"
-            yield failed(
-                Check.REGISTRY, f"{place} does not give the image to the node ({by}): {explain(answer.message)}"
-            )
+            told = f"{place} does not give the image to the node ({by}): {explain(_reason(answer.message))}"
+            yield failed(Check.REGISTRY, told)
     else:
         yield from _asked_without_credentials(place, answer, facts)
+
+
+def _reason(stderr: str) -> str:
+    """What skopeo says, out of its log line (seen with skopeo 1.9) and without the image's name, which we know."""
+    found = _FATAL.findall(stderr)
+    if not found:
+        return stderr
+    text = _ESCAPED.sub(lambda match: {"n": " ", "t": ""}.get(match[1], match[1]), found[-1])
+    return "error: " + " ".join(_PARSING.sub("", text).split())
 
 
 def _asked_without_credentials(place: str, answer: RegistryAnswer, facts: NodeFacts) -> Iterator[Finding]:

@@ -60,7 +60,6 @@ grep -oE '"/[^"]*"' "$policy" 2>/dev/null | tr -d '"' | sort -u | while read -r 
   [ -r "$path" ] || told missing_key "$path"
 done
 grep -qsE '^LockLayering *= *true' /etc/rpm-ostreed.conf && echo locked
-for command in skopeo curl; do command -v "$command" >/dev/null && echo "command $command"; done
 echo end
 """.replace("@UNITS@", "\n".join((*UPDATERS, GREENBOOT, OUR_STAGING)))
 
@@ -70,7 +69,7 @@ image=$1 registry=$2 repository=$3 version=$4 seconds=$5 proxy=$6; shift 6
 if [ -r "$proxy" ]; then set -a; . "$proxy"; set +a; fi
 auth=
 for path; do [ ! -e "$path" ] || { auth=$path; break; }; done
-if command -v skopeo >/dev/null; then
+if skopeo --version >/dev/null 2>&1; then
   echo "by=skopeo auth=$auth"
   if [ -n "$auth" ]; then set -- --authfile "$auth"; else set -- --no-creds; fi
   exec skopeo inspect --raw "$@" "docker://$image" >/dev/null

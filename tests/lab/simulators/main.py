@@ -33,6 +33,10 @@ def run(host: Host, tool: str, argv: list[str]) -> int:
         from lab.simulators.ostree import run as ostree
 
         return ostree(host, argv)
+    if tool == "skopeo":
+        from lab.simulators.skopeo import run as skopeo
+
+        return skopeo(host, argv)
     if tool == "systemd-run":
         from lab.simulators.systemd_run import run as systemd_run
 
