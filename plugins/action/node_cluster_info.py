@@ -42,8 +42,8 @@ class ActionModule(ClusterAction):
             missing = patience.calling(lambda: missing_rights(cluster, rights, options["store_namespace"]))
             if "list nodes" in missing:
                 raise GuardError(
-                    f"the user of the kubeconfig may not see the cluster's nodes; missing rights: {', '.join(missing)}. Apply files/rbac.yml of "
-                    "the role node_rollout, or bind it to this user."
+                    f"the user of the kubeconfig may not see the cluster's nodes; missing rights: {', '.join(missing)}. Apply "
+                    "files/rbac.yml of the role node_rollout, or bind it to this user."
                 )
             known = patience.calling(lambda: cluster_nodes(cluster))
             present = {host: known[name] for host, name in names.items() if name in known}
