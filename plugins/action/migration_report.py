@@ -10,7 +10,7 @@ from typing import Any
 from ansible_collections.imagemode.nodes.plugins.module_utils._core import migration_outcome, rollout_arguments
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.migration_outcome import NodeMigration
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_outcome import outcome_of
-from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_staging import staging_from_result
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_steps import NodeResults
 from ansible_collections.imagemode.nodes.plugins.plugin_utils._rollout_action import ControllerAction
 
 _SURVEYED = (
@@ -74,11 +74,9 @@ class ActionModule(ControllerAction):
 
     def _outcome(self, node: str, options: Mapping[str, Any], task_vars: Mapping[str, Any]) -> NodeMigration:
         seen = task_vars["hostvars"][node]
-        staging = staging_from_result(
-            node, seen.get(options["staging"]), tuple(options["expected_digests"]), self.check_mode
-        )
-        held, rebooted, ended = (seen.get(options[name]) for name in ("held", "rebooted", "ended"))
-        rollout = outcome_of(staging, held, rebooted, ended, self.check_mode)
+        names = {"staging": "staging", "held": "held", "reboot": "rebooted", "ended": "ended"}
+        results = NodeResults(**{name: seen.get(options[option]) for name, option in names.items()})
+        rollout = outcome_of(node, results, options["expected_digests"], self.check_mode)
         before, staged, after = (seen.get(options[name]) for name in ("survey", "staging", "after"))
         return migration_outcome.outcome_of_migration(rollout, before, staged, after, self.check_mode)
 

@@ -1,61 +1,99 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The action behind rollout_report: the closing table, and each node's verdict."""
+"""The action behind rollout_report: each node's verdict, the closing table, the record and its page."""
 
 from __future__ import annotations
 
+import json
+import time
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.imagemode.nodes.plugins.module_utils._core import rollout_arguments
-from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_outcome import (
-    NodeOutcome,
-    counted,
-    outcome_of,
-    table,
-)
-from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_staging import staging_from_result
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_outcome import counted, outcome_of, table
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_page import page
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_record import RolloutRecord, Run, record_of
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_report_arguments import REPORT
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_steps import NodeResults
 from ansible_collections.imagemode.nodes.plugins.plugin_utils._rollout_action import ControllerAction
+from ansible_collections.imagemode.nodes.plugins.plugin_utils._rollout_reports import ReportFiles, reports_directory
 
 
 class ActionModule(ControllerAction):
     """Says how a rollout ended."""
 
-    SPEC = rollout_arguments.REPORT
+    SPEC = REPORT
 
     def act(self, options: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         """See the module's documentation."""
         if options["state"] == "node":
-            return self._verdict(str(task_vars["inventory_hostname"]), options, task_vars)
-        outcomes = [self._outcome(str(node), options, task_vars) for node in task_vars["ansible_play_hosts_all"]]
-        for line in table(options["pool"], outcomes):
+            return self._verdict(options, task_vars)
+        record = self._record(options, task_vars)
+        for line in (*table(record.pool, record.outcomes), *(f"{record.pool}: {one.line}" for one in record.causes)):
             self.say(line)
-        nodes = [outcome.as_dict() for outcome in outcomes]
+        written = {} if self.check_mode else self._write(record, options, task_vars)
+        if written:
+            self.say(written.pop("said"))
+        artifact = record.artifact()
         return {
             "changed": False,
-            "nodes": nodes,
-            "msg": f"{options['pool']}: {counted(outcomes)}",
-            "ansible_stats": {
-                "data": {"imagemode_rollout": {"pool": options["pool"], "nodes": nodes}},
-                "per_host": False,
-                "aggregate": False,
-            },
+            "nodes": artifact["nodes"],
+            "msg": f"{record.pool}: {counted(record.outcomes)}",
+            **written,
+            "ansible_stats": {"data": {"imagemode_rollout": artifact}, "per_host": False, "aggregate": False},
         }
 
-    def _verdict(self, node: str, options: Mapping[str, Any], task_vars: Mapping[str, Any]) -> dict[str, Any]:
-        outcome = self._outcome(node, options, task_vars)
-        reason = f": {outcome.reason}" if outcome.reason else ""
-        return {
-            "changed": False,
-            "failed": not outcome.outcome.is_right,
-            "nodes": [outcome.as_dict()],
-            "msg": f"{options['pool']}: {node}: {outcome.outcome.value}{reason}",
-        }
-
-    def _outcome(self, node: str, options: Mapping[str, Any], task_vars: Mapping[str, Any]) -> NodeOutcome:
+    def _verdict(self, options: Mapping[str, Any], task_vars: Mapping[str, Any]) -> dict[str, Any]:
+        node = str(task_vars["inventory_hostname"])
         seen = task_vars["hostvars"][node]
-        staging = staging_from_result(
-            node, seen.get(options["staging"]), tuple(options["expected_digests"]), self.check_mode
+        results = NodeResults.from_variables(seen, options["results"])
+        run = self._run(options, seen)
+        found = outcome_of(node, results, run.digests, self.check_mode, run.denied)
+        reason = f": {found.reason}" if found.reason else ""
+        return {
+            "changed": False,
+            "failed": not found.outcome.is_right,
+            "nodes": [found.as_dict()],
+            "msg": f"{run.pool}: {node}: {found.outcome.value}{reason}",
+        }
+
+    def _record(self, options: Mapping[str, Any], task_vars: Mapping[str, Any]) -> RolloutRecord:
+        """Each host's variables are looked up once: in a large inventory that is what takes time."""
+        results = {}
+        run = self._run(options, {})
+        for node in map(str, task_vars["ansible_play_hosts_all"]):
+            seen = task_vars["hostvars"][node]
+            results[node] = NodeResults.from_variables(seen, options["results"])
+            if run.checked is None:
+                run = self._run(options, seen)
+        return record_of(run, results)
+
+    def _run(self, options: Mapping[str, Any], seen: Mapping[str, Any]) -> Run:
+        checked, planned = (seen.get(f"{options['results']}{name}") for name in ("checked", "planned"))
+        return Run(
+            pool=options["pool"],
+            image=options["image"],
+            digests=tuple(options["expected_digests"]),
+            now=time.time(),
+            checked=checked,
+            planned=planned,
+            check_mode=self.check_mode,
         )
-        held, rebooted, ended = (seen.get(options[name]) for name in ("held", "rebooted", "ended"))
-        return outcome_of(staging, held, rebooted, ended, self.check_mode)
+
+    def _write(
+        self, record: RolloutRecord, options: Mapping[str, Any], task_vars: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """How a rollout ended is no other because nobody could write it down."""
+        directory = reports_directory(options["pool"], options["report_dir"], task_vars)
+        if directory is None:
+            return {}
+        files = ReportFiles(directory, record.pool, options["keep"])
+        content = {"json": json.dumps(record.as_dict(), indent=1) + "\n", "html": page(record)}
+        try:
+            written = files.write(record.ended_at, content)
+        except OSError as error:
+            return {"said": f"{record.pool}: the report could not be kept in {directory}: {error}"}
+        return {
+            "said": f"{record.pool}: report: {written['html']}",
+            "report": str(written["html"]),
+            "record": str(written["json"]),
+        }

@@ -3,23 +3,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any
-
 import pytest
-from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_outcome import (
-    Outcome,
-    counted,
-    outcome_of,
-    table,
-)
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_progress import tally, waiting_line
-from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_staging import Staging, StagingOutcome
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_state import Progress
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_wording import names, spoken
-from rollout_examples import NEW, OLD, active, failed, policy, pool, staged, unstaged
-
-READY, RIGHT = StagingOutcome.READY, StagingOutcome.RIGHT
+from rollout_examples import active, failed, kept, policy, pool
 
 
 @pytest.mark.parametrize(
@@ -71,74 +59,5 @@ def test_tally(progress: Progress, window: int, said: str) -> None:
     assert tally(pool(progress=progress, policy=policy(window))) == said
 
 
-RELEASED = {"slot_state": "released", "seconds": 71.2}
-REFUSED = {"halted": True, "reason": "n2 failed", "failed": True}
-
-
-@pytest.mark.parametrize(
-    ("staging", "held", "ended", "check_mode", "outcome", "seconds", "reason"),
-    [
-        (staged("n1"), {}, RELEASED, False, Outcome.UPDATED, 71.2, None),
-        (staged("n1"), {}, {**RELEASED, "seconds": None}, True, Outcome.PREDICTED, None, None),
-        (
-            staged("n1"),
-            {},
-            {"slot_state": "failed", "seconds": 900.0, "reason": "no answer"},
-            False,
-            Outcome.FAILED,
-            900.0,
-            "no answer",
-        ),
-        (staged("n1"), REFUSED, {"slot_state": "failed", "reason": "x"}, False, Outcome.NOT_REACHED, None, "n2 failed"),
-        (staged("n1"), None, None, False, Outcome.NOT_REACHED, None, "stopped before its turn"),
-        (staged("n1", RIGHT), None, None, False, Outcome.RIGHT, None, None),
-        (staged("n1", RIGHT), {}, RELEASED, False, Outcome.UPDATED, 71.2, None),
-        (staged("n1", StagingOutcome.FAILED, "no space"), None, None, False, Outcome.UNSTAGED, None, "no space"),
-        (
-            staged("n1", StagingOutcome.UNREACHABLE, "no route"),
-            None,
-            None,
-            False,
-            Outcome.UNREACHABLE,
-            None,
-            "no route",
-        ),
-    ],
-)
-def test_outcome(
-    staging: Any, held: Any, ended: Any, check_mode: bool, outcome: Outcome, seconds: float | None, reason: str | None
-) -> None:
-    found = outcome_of(staging, held, None, ended, check_mode)
-    assert (found.outcome, found.seconds) == (outcome, seconds)
-    assert (reason in found.reason) if reason and found.reason else found.reason is reason
-    assert (found.from_digest, found.to_digest) == (OLD, NEW)
-    assert outcome.is_right == (reason is None)
-
-
-def test_digests_of_a_node_that_an_earlier_run_left_rebooting() -> None:
-    away = Staging("n1", StagingOutcome.UNREACHABLE, reason="no route")
-    held, rebooted = {"slot": {"from_digest": OLD}}, {"changed": False, "booted": {"digest": NEW}}
-    found = outcome_of(away, held, rebooted, RELEASED, False)
-    assert (found.outcome, found.from_digest, found.to_digest) == (Outcome.UPDATED, OLD, NEW)
-    half_way = replace(staged("n1", RIGHT), from_digest=NEW)
-    assert outcome_of(half_way, held, rebooted, RELEASED, False).from_digest == OLD
-
-
-def test_table() -> None:
-    outcomes = [
-        outcome_of(staged("worker-1"), {}, None, RELEASED, False),
-        outcome_of(staged("w2", RIGHT), None, None, None, False),
-        outcome_of(staged("w3"), {}, None, {"slot_state": "failed", "seconds": 900.0}, False),
-    ]
-    assert counted(outcomes) == "3 nodes: 1 updated, 1 already right, 1 failed"
-    assert table("workers", outcomes) == [
-        "workers: 3 nodes: 1 updated, 1 already right, 1 failed",
-        "  node      from        to          out of service  outcome",
-        "  worker-1  sha256:old  sha256:new  71 s            updated",
-        "  w2        sha256:old  sha256:new  -               already right",
-        "  w3        sha256:old  sha256:new  900 s           failed",
-    ]
-
-
 def test_a_node_that_is_in_service_is_not_among_those_waited_for() -> None:
-    assert pool({"n1": unstaged(), "n2": active()}).out_of_service == ("n2",)
+    assert pool({"n1": kept(), "n2": active()}).out_of_service == ("n2",)
