@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import os
 import subprocess
@@ -16,6 +17,7 @@ from typing import Any
 import yaml
 
 from lab import inventory
+from lab.ansible_server import AnsibleServer
 
 Play = Mapping[str, Any]
 
@@ -100,18 +102,23 @@ class Project:
         environment: Mapping[str, str] | None = None,
         timeout: float = 300,
     ) -> PlaybookRun:
-        """Run a playbook (a path, or its plays) with ansible-runner until it ends, for ``timeout`` seconds at most."""
+        """Run a playbook (a path, or its plays) with ansible-runner until it ends, for ``timeout`` seconds at most.
+
+        It is forked from a process that has ansible-core imported, where its configuration allows that (AnsibleServer).
+        """
         import ansible_runner
 
         work = self.directory / "runs" / uuid.uuid4().hex[:8]
         work.mkdir(parents=True)
+        variables = self.environment(environment)
+        variables["PATH"] = f"{_server().programs}{os.pathsep}{variables['PATH']}"
         outcome = ansible_runner.run(
             private_data_dir=str(work),
             project_dir=str(inventory.CHECKOUT),
             playbook=str(self.playbook(playbook)),
             inventory=str(self.directory / "inventory" / "hosts.yml"),
             cmdline=" ".join(self._arguments(extra_vars, arguments, work)) or None,
-            envvars=self.environment(environment),
+            envvars=variables,
             settings={"idle_timeout": int(timeout), "job_timeout": int(timeout), "suppress_env_files": True},
             quiet=True,
         )
@@ -161,3 +168,9 @@ class Project:
             path.write_text(json.dumps(dict(extra_vars)))
             words += ["-e", f"@{path}"]
         return words
+
+
+@functools.cache
+def _server() -> AnsibleServer:
+    """The server of this process; it ends with it."""
+    return AnsibleServer.start()
