@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 GREENBOOT = "greenboot-healthcheck.service"
@@ -108,7 +108,7 @@ def _facts(lines: list[list[str]]) -> NodeFacts:
         kernel_bytes=number("kernel"),
         read_only=texts("read_only"),
         reserve=dict(text.partition("=")[::2] for text in texts("reserve")),
-        units={unit: (enabled, active) for unit, enabled, active in values.get("unit", [])},
+        units=_units(" ".join(fields) for fields in values.get("show", [])),
         failed_units=texts("failed"),
         shutdown_at=None if usec is None else usec / 1_000_000,
         auth_registries=auth,
@@ -116,6 +116,20 @@ def _facts(lines: list[list[str]]) -> NodeFacts:
         missing_keys=texts("missing_key"),
         layering_locked="locked" in values,
     )
+
+
+def _units(lines: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """Enablement and activity by unit, from blocks of `systemctl show`, which an empty line ends."""
+    found: dict[str, tuple[str, str]] = {}
+    block: dict[str, str] = {}
+    for line in (*lines, ""):
+        name, equals, value = line.strip().partition("=")
+        if equals:
+            block[name] = value
+        elif block.get("Id"):
+            found[block["Id"]] = (block.get("UnitFileState", ""), block.get("ActiveState", ""))
+            block = {}
+    return found
 
 
 def _space(fields: list[str]) -> Space:

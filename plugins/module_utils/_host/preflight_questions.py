@@ -42,17 +42,12 @@ for directory in /usr/lib/modules/*/; do
 done
 echo "kernel $kernel"
 sed -n 's/^USEC=\([0-9]*\)$/shutdown_usec \1/p' /run/systemd/shutdown/scheduled 2>/dev/null
-while read -r unit; do
-  enabled=$(systemctl is-enabled "$unit" 2>/dev/null) active=$(systemctl is-active "$unit" 2>/dev/null)
-  echo "unit $unit ${enabled:-unknown} ${active:-unknown}"
-done <<UNITS
-@UNITS@
-UNITS
+systemctl show --property=Id,ActiveState,UnitFileState @UNITS@ 2>/dev/null | sed 's/^/show /'
 systemctl --failed --no-legend --plain --no-pager 2>/dev/null | while read -r unit rest; do told failed "$unit"; done
 for path; do
   if [ -L "$path" ] && [ ! -e "$path" ]; then told dangling "$path"; fi
   [ -e "$path" ] || continue
-  { echo; tr -d '[:space:]' <"$path" | grep -o '"[^"]*":{' | tr -d '":{' | grep -vxE 'auths|credHelpers|HttpHeaders'; } |
+  { echo; tr -d '[:space:]' <"$path" | grep -o '"[^"]*":{' | sed 's/^"//; s/":{$//' | grep -vxE 'auths|credHelpers|HttpHeaders'; } |
     while read -r name; do printf auth; word "$path"; if [ -n "$name" ]; then word "$name"; else printf ' '; fi; echo; done
 done
 [ -e "$policy" ] || policy=$fallback
@@ -61,7 +56,7 @@ grep -oE '"/[^"]*"' "$policy" 2>/dev/null | tr -d '"' | sort -u | while read -r 
 done
 grep -qsE '^LockLayering *= *true' /etc/rpm-ostreed.conf && echo locked
 echo end
-""".replace("@UNITS@", "\n".join((*UPDATERS, GREENBOOT, OUR_STAGING)))
+""".replace("@UNITS@", " ".join((*UPDATERS, GREENBOOT, OUR_STAGING)))
 
 # As both tools do it: the first auth file, and none but that; the proxy of our staging. skopeo knows mirrors and certificates.
 _ASK_REGISTRY = r"""
