@@ -6,26 +6,38 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
-from ansible_collections.imagemode.nodes.plugins.module_utils._core import rollout_arguments
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.duration import parse_duration
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.image_reference import short_digest
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.maintenance_window import MaintenanceWindow
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_arguments import PLAN
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_cluster import ClusterNode, cluster_nodes
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_entries import NOT_READY
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_halting import overdue_text
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_order import Order
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_plan import (
-    PlanRequest,
     RolloutPlan,
+    denied_text,
     guard_other_target,
     live_others,
+    one_at_a_time,
     plan_rollout,
+    unfinished,
 )
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_request import PlanRequest
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_staging import (
     StagingOutcome,
     staging_from_result,
 )
-from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_state import Policy, PoolState
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_state import (
+    OutsideWindow,
+    Policy,
+    PoolState,
+    SlotState,
+)
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_state_json import state_as_dict
-from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_transitions import allow, forget
-from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_window import MaxUnavailable
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_window import NodeLimit
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_wording import names
 from ansible_collections.imagemode.nodes.plugins.plugin_utils._rollout_action import (
     ControllerAction,
@@ -39,41 +51,55 @@ from ansible_collections.imagemode.nodes.plugins.plugin_utils._store_selection i
 
 
 class ActionModule(ControllerAction):
-    """Checks a rollout before anything is touched, plans its order, pauses it and lets it go on."""
+    """Checks a rollout before anything is touched, and plans its order."""
 
-    SPEC = rollout_arguments.PLAN
+    SPEC = PLAN
 
     def act(self, options: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         """See the module's documentation."""
         members = pool_members(options["pool"], task_vars)
         store = select_store(options, task_vars, self)
-        if options["state"] in ("paused", "resumed"):
-            return self._pause(options, store, paused=options["state"] == "paused")
+        cluster = {name: node for name, node in cluster_nodes(options["cluster"]).items() if name in members}
         policy = _policy(options)
+        if _is_control_plane(options, cluster):
+            policy = one_at_a_time(policy)
         _guard_nodes(options, members, task_vars)
+        zones = _zones(options, cluster)
         size = options["pool_size"] or len(members)
-        window = policy.max_unavailable.window(size)
+        window = policy.max_unavailable.of(size)
         require_forks(window, len(task_vars["ansible_play_hosts_all"]), task_vars)
         if options["state"] == "checked":
-            store.check_usable()
-            self._guard_target(options, task_vars, store)
-            return {
-                "changed": False,
-                "at": time.time(),
-                "pool_size": size,
-                "window": window,
-                "store_path": store.place,
-                "msg": f"{options['pool']}: {size} nodes, window {window}, state in {store.place}",
-            }
-        return self._plan(options, task_vars, members, policy, store)
+            return self._checked(options, task_vars, store, size, window)
+        return self._plan(options, task_vars, members, policy, zones, cluster, store)
 
-    def _guard_target(self, options: dict[str, Any], task_vars: dict[str, Any], store: Store) -> None:
+    def _checked(
+        self, options: dict[str, Any], task_vars: dict[str, Any], store: Store, size: int, window: int
+    ) -> dict[str, Any]:
         """Staging comes before planning, and what it stages boots at the next reboot, whoever asks for that one."""
+        store.check_usable()
         state, _version = store.read()
-        if state is not None and options["expected_digests"]:
+        targets = options["expected_digests"]
+        denied, finish = "", []
+        if state is not None:
             controller = Controller(platform_job(task_vars))
             others = live_others(state, controller.holder, options["take_over"], controller.liveness)
-            guard_other_target(state, options["expected_digests"], others)
+            if targets:
+                guard_other_target(state, targets, others)
+            denied = denied_text(state, targets)
+            finish = list(unfinished(state, list(map(str, task_vars["ansible_play_hosts_all"])), others))
+        told = f"{options['pool']}: {size} nodes, window {window}, state in {store.place}"
+        if denied:
+            self.say(f"{options['pool']}: {denied}.")
+        return {
+            "changed": False,
+            "at": time.time(),
+            "pool_size": size,
+            "window": window,
+            "denied": denied,
+            "finish": finish,
+            "store_path": store.place,
+            "msg": f"{told}; {denied}" if denied else told,
+        }
 
     def _plan(
         self,
@@ -81,6 +107,8 @@ class ActionModule(ControllerAction):
         task_vars: dict[str, Any],
         members: tuple[str, ...],
         policy: Policy,
+        zones: Mapping[str, str],
+        cluster: Mapping[str, ClusterNode],
         store: Store,
     ) -> dict[str, Any]:
         controller = Controller(platform_job(task_vars))
@@ -99,49 +127,61 @@ class ActionModule(ControllerAction):
             now=time.time(),
             since=options["since"],
             canaries=tuple(options["canaries"]),
+            order=Order(options["order"]),
+            zones=zones,
+            cluster=cluster,
+            approved=options["approved"],
             pool_size=options["pool_size"],
             shared=store.is_shared,
             take_over=options["take_over"],
         )
 
-        def change(state: PoolState | None) -> tuple[PoolState | None, tuple[RolloutPlan, bool]]:
-            kept = allow(forget(state, options["forget"], controller.liveness), options["allow"]) if state else None
-            plan = plan_rollout(kept, request, controller.liveness)
-            changed = plan.changed or kept is not state
-            return (plan.state if changed and not self.check_mode else None), (replace(plan, before=state), changed)
+        def change(state: PoolState | None) -> tuple[PoolState | None, RolloutPlan]:
+            plan = plan_rollout(state, request, controller.liveness)
+            return (plan.state if plan.changed and not self.check_mode else None), plan
 
-        plan, changed = transact(store, change)
+        plan = transact(store, change)
         lines = _lines(plan, request)
+        if _is_control_plane(options, cluster):
+            lines.insert(1, f"{options['pool']}: control plane: one node at a time, whatever max_unavailable is")
         for line in lines:
             self.say(line)
-        return {**_result(plan, changed), "store_path": store.place, "msg": lines[0]}
-
-    def _pause(self, options: dict[str, Any], store: Store, paused: bool) -> dict[str, Any]:
-        def change(state: PoolState | None) -> tuple[PoolState | None, PoolState]:
-            if state is None:
-                raise GuardError(f"{store.place} does not exist: no rollout of this pool was ever planned.")
-            if state.paused == paused:
-                return None, state
-            return (None if self.check_mode else replace(state, paused=paused)), state
-
-        before = transact(store, change)
-        word = "paused: no further node goes out of service" if paused else "free to go on: run the rollout again"
-        return {
-            "changed": before.paused != paused,
-            "store_path": store.place,
-            "msg": f"{options['pool']} is {word}",
-            "diff": {"before": f"paused: {before.paused}\n", "after": f"paused: {paused}\n"},
-        }
+        return {**_result(plan, request), "store_path": store.place, "msg": lines[0]}
 
 
 def _policy(options: Mapping[str, Any]) -> Policy:
-    if options["max_failures"] < 1:
-        raise GuardError(
-            f"max_failures is {options['max_failures']}. Give 1 or more: the failure that stops the rollout."
-        )
     if options["pool_size"] is not None and options["pool_size"] < 1:
         raise GuardError(f"pool_size is {options['pool_size']}. Give the number of nodes in the whole pool.")
-    return Policy(MaxUnavailable.parse(options["max_unavailable"]), options["max_failures"])
+    if options["max_zones"] < 0:
+        raise GuardError(f"max_zones is {options['max_zones']}. Give 0 for no limit, or 1 or more.")
+    return Policy(
+        max_unavailable=NodeLimit.parse(options["max_unavailable"]),
+        max_failures=NodeLimit.parse(options["max_failures"], "max_failures"),
+        max_zones=options["max_zones"],
+        soak=parse_duration(options["soak"], "soak"),
+        soak_between=parse_duration(options["soak_between"], "soak_between"),
+        maintenance_windows=tuple(MaintenanceWindow.parse(item) for item in options["maintenance_windows"]),
+        outside_window=OutsideWindow(options["outside_window"]),
+        approval=options["approval"],
+        overdue=parse_duration(options["overdue"], "overdue"),
+    )
+
+
+def _is_control_plane(options: Mapping[str, Any], cluster: Mapping[str, ClusterNode]) -> bool:
+    if options["control_plane"] == "auto":
+        return any(node.control_plane for node in cluster.values())
+    return bool(options["control_plane"] == "true")
+
+
+def _zones(options: Mapping[str, Any], cluster: Mapping[str, ClusterNode]) -> dict[str, str]:
+    zones = {name: node.zone for name, node in cluster.items() if node.zone}
+    zones.update({str(name): str(zone) for name, zone in options["zones"].items() if zone})
+    if options["max_zones"] and not zones and options["state"] == "planned":
+        raise GuardError(
+            f"max_zones is {options['max_zones']}, but no node of {options['pool']} has a zone. Set imagemode_zone on the nodes, or label "
+            "them with topology.kubernetes.io/zone in the cluster."
+        )
+    return zones
 
 
 def _guard_nodes(options: Mapping[str, Any], members: tuple[str, ...], task_vars: Mapping[str, Any]) -> None:
@@ -160,10 +200,11 @@ def _guard_nodes(options: Mapping[str, Any], members: tuple[str, ...], task_vars
 _REASONS_SHOWN = 6
 
 
-def _result(plan: RolloutPlan, changed: bool) -> dict[str, Any]:
+def _result(plan: RolloutPlan, request: PlanRequest) -> dict[str, Any]:
     before = state_as_dict(plan.before) if plan.before else {}
+    nodes = [item.node for item in request.stagings]
     return {
-        "changed": changed,
+        "changed": plan.changed,
         "order": list(plan.order),
         "window": plan.state.window,
         "pool_size": plan.state.pool_size,
@@ -172,16 +213,31 @@ def _result(plan: RolloutPlan, changed: bool) -> dict[str, Any]:
         # A result with a key "unreachable" would itself be an unreachable host to Ansible.
         "unreachable_nodes": list(plan.unreachable),
         "unstaged_nodes": list(plan.unstaged),
+        "cordoned_nodes": list(_cordoned(plan.state)),
+        "not_ready_nodes": list(_not_ready(plan.state)),
+        "overdue_nodes": list(plan.state.overdue(request.now)),
         "right_nodes": list(plan.right),
+        "zones": {name: request.zones[name] for name in nodes if name in request.zones},
+        "denied": plan.denied,
+        "awaiting_approval": bool(plan.awaiting_approval),
         "halted": bool(plan.halted),
-        "reason": plan.halted,
+        "reason": plan.halted or plan.awaiting_approval,
         "diff": {
             "before_header": "rollout state",
             "after_header": "rollout state",
             "before": before,
-            "after": state_as_dict(plan.state) if changed else before,
+            "after": state_as_dict(plan.state) if plan.changed else before,
         },
     }
+
+
+def _cordoned(state: PoolState) -> tuple[str, ...]:
+    return tuple(name for name, slot in state.nodes.items() if slot.state is SlotState.AWAY)
+
+
+def _not_ready(state: PoolState) -> tuple[str, ...]:
+    slots = state.nodes.items()
+    return tuple(name for name, slot in slots if slot.state is SlotState.FAILED and slot.phase == NOT_READY)
 
 
 def _lines(plan: RolloutPlan, request: PlanRequest) -> list[str]:
@@ -201,10 +257,17 @@ def _lines(plan: RolloutPlan, request: PlanRequest) -> list[str]:
         (plan.retried, "failed before, tried again"),
         (plan.unreachable, "not reachable: counts as out of service"),
         (plan.unstaged, "not staged: in service on the old image"),
+        (_cordoned(state), "cordoned by somebody else: counts as out of service, and stays cordoned"),
+        (_not_ready(state), "not ready in the cluster: counts as out of service and failed"),
     )
     lines += [f"{pool}: {names(nodes)}: {what}" for nodes, what in told if nodes]
     for name in state.failures[:_REASONS_SHOWN]:
         lines.append(f"{pool}: {name} failed: {state.nodes[name].reason or state.nodes[name].phase}")
+    lines += [
+        f"{pool}: {overdue_text(state, name, request.now)}: counts as failed" for name in state.overdue(request.now)
+    ]
+    if plan.awaiting_approval:
+        lines.append(f"{pool}: {plan.awaiting_approval}.")
     if plan.halted:
         finish = f" Only {names(plan.order)} will be finished." if plan.order else " No node is taken out of service."
         lines.append(f"{pool}: stopped: {plan.halted}.{finish} Set that right, then run the same command again.")

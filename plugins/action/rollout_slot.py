@@ -7,19 +7,28 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from dataclasses import replace
 from typing import Any
 
 from ansible_collections.imagemode.nodes.plugins.module_utils._core import rollout_arguments
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.duration import parse_duration
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_decision import (
     Decision,
     Request,
     Verdict,
     predict,
 )
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_plan import denied_text
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_progress import tally
-from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_state import PoolState
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_state import PoolState, SlotState
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_state_json import slot_as_dict
-from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_transitions import fail, owned, release
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_transitions import (
+    deny,
+    fail,
+    keep,
+    owned,
+    release,
+)
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_wording import spoken
 from ansible_collections.imagemode.nodes.plugins.plugin_utils._rollout_action import (
     ControllerAction,
@@ -40,6 +49,7 @@ from ansible_collections.imagemode.nodes.plugins.plugin_utils._store_line import
 from ansible_collections.imagemode.nodes.plugins.plugin_utils._store_selection import platform_job, select_store
 
 # Others wait in a blocking task while this node works; only this strategy lets a node finish without them.
+_HELD_PHASE = "out of service"
 _STRATEGIES = ("host_pinned", "ansible.builtin.host_pinned")
 
 
@@ -70,7 +80,8 @@ class ActionModule(ControllerAction):
             node=node,
             holder=controller.holder,
             now=time.time(),
-            phase=options["phase"],
+            phase=options["phase"] or _HELD_PHASE,
+            zone=options["zone"],
             from_digest=options["from_digest"],
             boot_id=options["boot_id"],
             target_digests=tuple(options["expected_digests"]),
@@ -79,49 +90,67 @@ class ActionModule(ControllerAction):
         before, _version = store.read()
         if self.check_mode:
             return self._predicted(options["pool"], node, before, request, controller)
+        timeout = parse_duration(options["wait_timeout"], "wait_timeout")
+        began = time.time()
         waiter = SlotWaiter(store, controller)
         try:
             position = list(task_vars["ansible_play_hosts_all"]).index(node)
             with contextlib.closing(WaitingLine(open_line(options["pool"]), controller.holder, position)) as line:
-                decision = waiter.wait(request, options["wait_timeout"], line, Announcer(self.say))
+                decision = waiter.wait(request, timeout, line, Announcer(self.say))
         except ControllerGone:
             # Nobody reads a result any more, and the worker's own clean-up would wait for somebody who does.
             os._exit(1)
         except WaitTimeout as error:
             return {
                 "failed": True,
-                "msg": f"{error} (waited {spoken(options['wait_timeout'])}, which is wait_timeout)",
+                "msg": f"{error} (waited {spoken(timeout)}, which is wait_timeout)",
                 "halted": False,
+                "awaiting_approval": False,
                 "slot_state": "waiting",
+                "waited": round(time.time() - began, 1),
                 "changed": False,
             }
-        return self._answered(node, before, decision)
+        if options["deny"] and decision.verdict is Verdict.GRANTED:
+            decision = replace(decision, state=self._deny(options, node, store))
+        return {**self._answered(node, before, decision, request), "waited": round(time.time() - began, 1)}
+
+    def _deny(self, options: dict[str, Any], node: str, store: Store) -> PoolState:
+        """Before anything is undone: a run that dies in a rollback must leave it known that the image is bad."""
+
+        def change(state: PoolState | None) -> tuple[PoolState | None, PoolState]:
+            if state is None:
+                raise GuardError(f"{store.place} does not exist any more, so nothing can be denied there.")
+            digests = options["expected_digests"] or state.target_digests
+            after = deny(state, digests, f"{node}: {options['reason'] or 'its update failed'}", time.time())
+            return after, after
+
+        return transact(store, change)
 
     def _predicted(
         self, pool: str, node: str, before: PoolState | None, request: Request, controller: Controller
     ) -> dict[str, Any]:
         decision = predict(before or PoolState(pool, 1), request, controller.liveness)
         if decision.verdict is Verdict.HALTED:
-            return self._answered(node, before, decision)
+            return {**self._answered(node, before, decision, request), "waited": 0.0}
         after = decision.state
         changed = before is None or before.nodes.get(node) != after.nodes.get(node)
         return {
             "changed": changed,
-            "halted": False,
             **_described(after if before else None, node),
-            "slot_state": "held",
-            "at": time.time(),
+            **_held(decision, request),
+            "waited": 0.0,
             "msg": f"{pool}: {node} would go out of service in its turn",
             "diff": _diff(before, after, node),
         }
 
-    def _answered(self, node: str, before: PoolState | None, decision: Decision) -> dict[str, Any]:
+    def _answered(self, node: str, before: PoolState | None, decision: Decision, request: Request) -> dict[str, Any]:
         state = decision.state
         if decision.verdict is Verdict.HALTED:
             return {
                 "failed": True,
                 "changed": False,
                 "halted": True,
+                "awaiting_approval": False,
                 "slot_state": "refused",
                 "reason": decision.reason,
                 "msg": (
@@ -129,18 +158,34 @@ class ActionModule(ControllerAction):
                     "same command again; it carries on where this one stopped."
                 ),
             }
-        changed = before is None or before.nodes.get(node) != state.nodes.get(node)
+        if decision.verdict is Verdict.UNAPPROVED:
+            return {
+                "changed": False,
+                "halted": False,
+                "awaiting_approval": True,
+                "slot_state": "unapproved",
+                "reason": decision.reason,
+                "msg": f"{state.pool}: {node} stays in service on its old image: {decision.reason}.",
+            }
+        old, new = before.nodes.get(node) if before else None, state.nodes.get(node)
+        changed = old != new or (before is not None and before.denied != state.denied)
         out = state.out_of_service
         adopted = f", {decision.reason}" if decision.reason else ""
         line = f"{state.pool}: {node} goes now{adopted} ({len(out)} of {state.window} out of service; {tally(state)})"
+        if (
+            new is not None
+            and old is not None
+            and request.holder.is_same_process(old.holder)
+            and not decision.phase_before
+        ):
+            # It is out of service already, and only does something else now.
+            line = f"{state.pool}: {node}: {new.phase}"
         if changed:
             self.say(line)
         return {
             "changed": changed,
-            "halted": False,
             **_described(state, node),
-            "slot_state": "held",
-            "at": time.time(),
+            **_held(decision, request),
             "msg": line,
             "diff": _diff(before, state, node),
         }
@@ -159,7 +204,9 @@ class ActionModule(ControllerAction):
 
     def _end(self, options: dict[str, Any], node: str, store: Store, controller: Controller) -> dict[str, Any]:
         now = time.time()
-        failing = options["state"] == "failed"
+        ended = (
+            SlotState.FAILED if options["state"] == "failed" else SlotState.KEPT if options["state"] == "kept" else None
+        )
         reason = options["reason"] or "its update failed"
 
         def change(state: PoolState | None) -> tuple[PoolState | None, tuple[PoolState | None, PoolState | None]]:
@@ -167,10 +214,14 @@ class ActionModule(ControllerAction):
                 return None, (None, None)
             if self.check_mode:
                 state = owned(state, node, controller.holder)
-            if failing:
-                new = fail(state, node, controller.holder, now, reason, options["deny"])
+            if ended is SlotState.FAILED:
+                new = fail(state, node, controller.holder, now, reason)
+            elif ended is SlotState.KEPT:
+                new = keep(state, node, controller.holder, now, reason, options["phase"])
             else:
                 new = release(state, node, controller.holder, now)
+            if ended and options["deny"] and new is not state:
+                new = deny(new, options["expected_digests"] or state.target_digests, f"{node}: {reason}", now)
             return (None if self.check_mode else new), (state, new)
 
         before, after = transact(store, change)
@@ -188,20 +239,38 @@ class ActionModule(ControllerAction):
             "seconds": seconds,
             "diff": _diff(before, after, node),
         }
-        if failing:
+        if ended:
             result["reason"] = reason
-        result["msg"] = _end_line(options["pool"], node, failing, reason, seconds, after)
+        result["msg"] = _end_line(options["pool"], node, ended, reason, seconds, after)
         if changed and not self.check_mode:
             self.say(result["msg"])
         return result
 
 
-def _end_line(pool: str, node: str, failing: bool, reason: str, seconds: float | None, state: PoolState | None) -> str:
+def _held(decision: Decision, request: Request) -> dict[str, Any]:
+    """What is returned about a slot that was granted."""
+    slot = decision.state.nodes[request.node]
+    return {
+        "slot_state": "held",
+        "at": slot.phase_since,
+        "phase_before": decision.phase_before,
+        "from_digest": slot.from_digest,
+        "denied": denied_text(decision.state, request.target_digests or decision.state.target_digests),
+        "halted": False,
+        "awaiting_approval": False,
+    }
+
+
+def _end_line(
+    pool: str, node: str, ended: SlotState | None, reason: str, seconds: float | None, state: PoolState | None
+) -> str:
     counts = f"; {tally(state)}" if state else ""
     if seconds is None:
         return f"{pool}: {node} held no slot{counts}"
-    if failing:
+    if ended is SlotState.FAILED:
         return f"{pool}: {node} failed after {spoken(seconds)} and keeps its place in the window: {reason}{counts}"
+    if ended is SlotState.KEPT:
+        return f"{pool}: {node} is back in service on its old image after {spoken(seconds)}: {reason}{counts}"
     return f"{pool}: {node} is back in service, out of service {spoken(seconds)}{counts}"
 
 

@@ -40,14 +40,17 @@ options:
   state:
     description:
       - V(held) waits until the node may leave service. It fails if the rollout is stopped, which it is at the plan's C(max_failures), when
-        paused, or when the image is denied.
+        paused, when the image is denied, or outside of maintenance windows if the plan says so. It does not fail where the rest of the
+        pool waits for an approval, see RV(awaiting_approval).
       - V(held) again with another O(phase) says what the node is doing now.
       - V(released) says that the node is back in service.
-      - V(failed) says that it is not, and that nobody works on it any more. It keeps its place in the window until a later run brings it
-        back. A node that holds no slot is still in service, and nothing is recorded.
+      - V(kept) says that the node is in service on its old image, because it could not be updated or was rolled back. It counts as failed.
+      - V(failed) says that it is not in service, and that nobody works on it any more. It keeps its place in the window until a later
+        run brings it back.
       - V(status) only looks.
+      - With V(kept) and V(failed), a node that holds no slot never left service, and nothing is recorded.
     type: str
-    choices: [held, released, failed, status]
+    choices: [held, released, kept, failed, status]
     required: true
   expected_digests:
     description: What this run puts on the nodes. If a later plan for the pool wants something else, the slot is refused.
@@ -55,9 +58,14 @@ options:
     elements: str
     default: []
   phase:
-    description: What the node does in its slot, for people who wait for it.
+    description:
+      - What the node does in its slot, for people who wait for it, and for the next run. With O(state=kept) where its update ended.
+      - The default is V(out of service) for O(state=held), and what is stored for O(state=kept).
     type: str
-    default: out of service
+  zone:
+    description: The zone of the node, for C(max_zones) of the plan, as in RV(imagemode.nodes.rollout_plan#module:zones).
+    type: str
+    default: ""
   from_digest:
     description: The digest that the node ran before, to be remembered with the slot.
     type: str
@@ -65,15 +73,18 @@ options:
     description: The boot id of the node before, to be remembered with the slot.
     type: str
   wait_timeout:
-    description: Seconds to wait for the slot. With V(0), for as long as it takes.
-    type: int
-    default: 0
+    description:
+      - How long to wait for the slot, in seconds, or as text such as V(90s), V(10m) or V(1h30m). With V(0), for as long as it takes.
+    type: str
+    default: "0"
   reason:
-    description: Why the node failed, in words, for O(state=failed).
+    description: Why the node failed, in words, for O(state=failed), O(state=kept) and O(deny).
     type: str
   deny:
-    description: With O(state=failed), also deny the image of the plan to the whole pool, until C(allow) of
-      M(imagemode.nodes.rollout_plan) lifts that.
+    description:
+      - Also deny O(expected_digests), or without them the image of the plan, to the whole pool, until somebody lifts that with
+        M(imagemode.nodes.rollout_store). For O(state=held) of a node that is out of service, O(state=kept) and O(state=failed).
+      - Do it before a node is rolled back, so that a run which dies meanwhile leaves it known.
     type: bool
     default: false
 notes:
@@ -119,17 +130,19 @@ EXAMPLES = r"""
 RETURN = r"""
 slot_state:
   description:
-    - What became of the slot, V(held), V(released) or V(failed) as asked for.
-    - V(refused) if the rollout is stopped, V(waiting) if O(wait_timeout) passed.
+    - What became of the slot, V(held), V(released), V(kept) or V(failed) as asked for.
+    - V(refused) if the rollout is stopped, V(unapproved) if it waits for an approval, V(waiting) if O(wait_timeout) passed.
   returned: unless O(state=status)
   type: str
 slot:
   description: The node's entry in the state of the pool, or null if it is in service.
-  returned: unless the slot was refused
+  returned: unless the slot was not granted
   type: dict
   contains:
     state:
-      description: V(active) while it is being updated, V(failed) if nobody works on it, V(unstaged) if it is in service on its old image.
+      description:
+        - V(active) while it is being updated, V(failed) if it is out of service and nobody works on it.
+        - V(kept) if it is in service on its old image, V(away) if somebody else has cordoned it.
       type: str
     phase:
       description: What it does in its slot.
@@ -146,36 +159,66 @@ slot:
     boot_id:
       description: Its boot id before.
       type: str
-    was_cordoned:
-      description: Whether somebody else had cordoned it before, or null if nobody looked.
+    zone:
+      description: Its zone, or an empty text.
+      type: str
+    phase_since:
+      description: When that phase began, in seconds since 1970.
+      type: float
+    held_since:
+      description: When the present holder took it up, in seconds since 1970.
+      type: float
+    cordoned:
+      description: Whether somebody else had cordoned it before, so that it is out of service after its update, too.
       type: bool
     reason:
       description: Why it failed.
       type: str
 out_of_service:
   description: The nodes that take a place in the window, the longest out first.
-  returned: unless the slot was refused
+  returned: unless the slot was not granted
   type: list
   elements: str
 window:
   description: How many nodes may be out of service at once. Null without a plan.
-  returned: unless the slot was refused
+  returned: unless the slot was not granted
   type: int
 seconds:
   description: How long the node was out of service. Null if it held no slot.
-  returned: when O(state=released) or O(state=failed)
+  returned: when O(state=released), O(state=kept) or O(state=failed)
   type: float
 at:
   description: When the slot was granted, in seconds since 1970.
-  returned: when O(state=held), unless the slot was refused
+  returned: when O(state=held), unless the slot was not granted
   type: float
+waited:
+  description: How long the slot was waited for, in seconds.
+  returned: when O(state=held)
+  type: float
+phase_before:
+  description: What an earlier run last did with the node, if its slot was taken over. Null if the node was in service.
+  returned: when O(state=held), unless the slot was not granted
+  type: str
+from_digest:
+  description: What the node ran before it left service, or null.
+  returned: when O(state=held), unless the slot was not granted
+  type: str
+denied:
+  description:
+    - Why the image must not be given to this node, which then is only to be brought back. Empty if nothing speaks against it.
+  returned: when O(state=held), unless the slot was not granted
+  type: str
+awaiting_approval:
+  description: Whether the slot was not granted because a person has to approve of the image first. The node stays in service.
+  returned: when O(state=held)
+  type: bool
 halted:
   description: Whether the rollout is stopped for this node.
   returned: when O(state=held)
   type: bool
 reason:
-  description: Why the slot was refused, or why the node failed.
-  returned: when the slot was refused, or O(state=failed)
+  description: Why the slot was not granted, or why the node failed.
+  returned: when the slot was not granted, or with O(state=kept) or O(state=failed)
   type: str
 msg:
   description: What happened, in one line.

@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible.plugins.action import ActionBase
-from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_plan import PlanError
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.duration import DurationError
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.maintenance_window import MaintenanceWindowError
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_request import PlanError
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_transitions import TransitionError
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_window import WindowError
 from ansible_collections.imagemode.nodes.plugins.plugin_utils._store import StoreError
@@ -30,7 +32,7 @@ class ControllerAction(ActionBase):  # type: ignore[misc]
         _validation, options = self.validate_argument_spec(argument_spec=self.SPEC)
         try:
             result.update(self.act(options, task_vars or {}))
-        except (StoreError, PlanError, TransitionError, WindowError, GuardError) as error:
+        except _TOLD as error:
             # Not raised: ansible-core would print the message again for every error below it.
             result.update(failed=True, msg=f"{options['pool']}: {error}")
         return result
@@ -51,6 +53,17 @@ class ControllerAction(ActionBase):  # type: ignore[misc]
 
 class GuardError(Exception):
     """The play is not one in which this can work. The message says what was found and what to change."""
+
+
+_TOLD = (
+    StoreError,
+    PlanError,
+    TransitionError,
+    WindowError,
+    DurationError,
+    MaintenanceWindowError,
+    GuardError,
+)
 
 
 def pool_members(pool: str, task_vars: Mapping[str, Any]) -> tuple[str, ...]:

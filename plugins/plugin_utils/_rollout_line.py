@@ -13,6 +13,8 @@ from collections.abc import Callable
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_holder import Holder
 
 _SPEAK_EVERY = 30.0
+# Who waits for a time that lies hours ahead has nothing new to say every half a minute.
+_SPEAK_RARELY = 600.0
 _SPEAK_APART = 1.0
 # Bytes of the lock file that belong to one controller: more than a play has hosts.
 _PLACES = 1 << 20
@@ -65,17 +67,18 @@ class WaitingLine:
 
 
 class Announcer:
-    """Says a line when something changed, and every half a minute."""
+    """Says a line when something changed, and every half a minute, or every ten minutes of a long wait for a time."""
 
     def __init__(self, say: Callable[[str], None]) -> None:
         self._say = say
         self._last_key: object = None
         self._last_time = 0.0
 
-    def tell(self, key: object, line: Callable[[], str]) -> None:
-        """Say `line` if `key` is not that of the last one said, or that is long ago."""
+    def tell(self, key: object, line: Callable[[], str], until: float | None = None) -> None:
+        """Say `line` if `key` is not that of the last one said, or that is long ago. `until`: seconds since 1970."""
         passed = time.monotonic() - self._last_time
-        if passed < _SPEAK_APART or (key == self._last_key and passed < _SPEAK_EVERY):
+        every = _SPEAK_RARELY if until is not None and until - time.time() > 2 * _SPEAK_RARELY else _SPEAK_EVERY
+        if passed < _SPEAK_APART or (key == self._last_key and passed < every):
             return
         self._last_key = key
         self._last_time = time.monotonic()

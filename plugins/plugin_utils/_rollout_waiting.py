@@ -40,17 +40,19 @@ class SlotWaiter:
         self._controller = controller
 
     def wait(self, request: Request, timeout: float, line: WaitingLine, announcer: Announcer) -> Decision:
-        """The decision GRANTED (stored) or HALTED. `timeout` in seconds, 0: none. Raises ControllerGone, WaitTimeout."""
+        """The decision GRANTED (stored), HALTED or UNAPPROVED. `timeout` in seconds, 0: none. Raises ControllerGone, WaitTimeout."""
         started = time.monotonic()
         watch = _Watch(self._store)
         waits_for_itself = False
+        until = math.inf
         while True:
             if self._controller.is_gone:
                 raise ControllerGone
-            if watch.shows_change(line.is_head, waits_for_itself):
+            if watch.shows_change(line.is_head, waits_for_itself, time.time() >= until):
                 decision = self.ask(replace(request, now=time.time(), is_first_in_line=line.is_head))
                 if decision.verdict is not Verdict.WAIT:
                     return decision
+                until = math.inf if decision.until is None else decision.until
             waits_for_itself = decision.behind == (request.node,)
             (line.step_aside if waits_for_itself else line.join)()
             if waits_for_itself or line.is_head:
@@ -87,12 +89,14 @@ class _Watch:
         self._was_head = False
         self._looked = self._asked = -math.inf
 
-    def shows_change(self, is_head: bool, waits_for_itself: bool) -> bool:
+    def shows_change(self, is_head: bool, waits_for_itself: bool, time_has_come: bool) -> bool:
         """Whether the store is to be asked: at first, as the new head, after a change, and at times without one."""
         now = time.monotonic()
         becomes_head = is_head and not self._was_head
         self._was_head = is_head
-        if self._asked > -math.inf and not becomes_head:
+        if time_has_come and (is_head or waits_for_itself):
+            self._known = None
+        elif self._asked > -math.inf and not becomes_head:
             every_look_is_cheap = self._store.poll_seconds <= _POLL
             if (
                 not (is_head or waits_for_itself or every_look_is_cheap)
@@ -113,4 +117,4 @@ def _announce(announcer: Announcer, node: str, decision: Decision) -> None:
     def line() -> str:
         return waiting_line(state, node, decision.behind, decision.reason, time.time())
 
-    announcer.tell((decision.behind, state.progress.done, state.failures), line)
+    announcer.tell((decision.behind, state.progress.done, state.failures), line, decision.until)

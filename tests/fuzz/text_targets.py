@@ -54,15 +54,28 @@ _LINES = (
 )
 
 _STATE = {
-    "schema": 1,
+    "schema": 2,
     "pool": "workers",
     "pool_size": 6,
     "generation": 3,
     "target_digests": [DIGEST],
-    "policy": {"max_unavailable": "10%", "max_failures": 1},
+    "policy": {
+        "max_unavailable": "10%",
+        "max_failures": "1",
+        "max_zones": 1,
+        "soak": 600.0,
+        "soak_between": 0.0,
+        "maintenance_windows": [{"days": ["mon"], "from": "22:00", "to": "04:00", "timezone": "Europe/Berlin"}],
+        "outside_window": "wait",
+        "approval": True,
+        "overdue": 7200.0,
+    },
     "paused": False,
     "denied": [{"digest": DIGEST, "reason": "unhealthy", "since": 1.5}],
     "canaries": ["n1"],
+    "canaries_back": 3.5,
+    "approved": [DIGEST],
+    "last_out": 10.0,
     "progress": {"planned": 6, "done": 2, "seconds": 12.5},
     "nodes": {
         "n1": {
@@ -81,7 +94,10 @@ _STATE = {
             },
             "from_digest": None,
             "boot_id": "boot-1",
-            "was_cordoned": False,
+            "zone": "a",
+            "phase_since": 12.0,
+            "held_since": 10.0,
+            "cordoned": False,
             "reason": None,
         }
     },

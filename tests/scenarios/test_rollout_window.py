@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from rollout_project import RolloutProject, Run, wait_until
 
+STORE = "imagemode.nodes.rollout_store"
 SIX = tuple(f"w{number}" for number in range(1, 7))
 
 
@@ -250,7 +251,7 @@ REFUSALS: dict[str, tuple[list[str], int, str]] = {
     "too few forks": ([], 3, "Run with --forks 4"),
     "a window of nothing": (["-e", "imagemode_max_unavailable=0"], 8, "no node could ever be updated"),
     "a window that is no number": (["-e", "imagemode_max_unavailable=some"], 8, "max_unavailable is 'some'"),
-    "no failure allowed": (["-e", "imagemode_max_failures=0"], 8, "max_failures is 0"),
+    "no failure allowed": (["-e", "imagemode_max_failures=0"], 8, "max_failures is '0'"),
     "an image without a digest": (["-e", "imagemode_image=registry.test/os:nothing"], 8, "resolved to no digest"),
     "an unknown canary": (["-e", '{"imagemode_canaries": ["w9"]}'], 8, "names w9"),
     "a job of the platform": (["-e", "awx_job_id=42"], 8, "imagemode_store_shared=true"),
@@ -282,7 +283,7 @@ def test_a_store_that_is_not_understood_stops_everything(six: RolloutProject) ->
     assert store.read_text(encoding="ascii") == '{"schema": 99}'
 
 
-def test_a_retired_node_is_named_and_can_be_forgotten(tmp_path: Path) -> None:
+def test_a_retired_node_is_named_and_can_be_released(tmp_path: Path) -> None:
     project = RolloutProject(tmp_path, ("w1", "w2"))
     project.nodes["w1"].create(fault="off")
     assert project.run().rc == 2
@@ -291,8 +292,12 @@ def test_a_retired_node_is_named_and_can_be_forgotten(tmp_path: Path) -> None:
     assert stranger.rc == 2
     assert "the store says that w1 of pool workers is out of service" in stranger.output
     assert project.events("down") == []
-    forgotten = project.run("-e", json.dumps({"imagemode_forget": ["w1"]}))
-    assert forgotten.rc == 0, forgotten.output
+    told = json.dumps({"imagemode_store_state": "released", "imagemode_store_nodes": ["w1"]})
+    released = project.run("-e", told, playbook=STORE)
+    assert released.rc == 0, released.output
+    assert "workers: w1 released" in released.output
+    again = project.run()
+    assert again.rc == 0, again.output
     assert project.events("down") == ["w2"]
 
 
@@ -317,22 +322,17 @@ def test_a_strategy_that_would_wait_for_ever_is_refused(six: RolloutProject, str
 
 
 def test_a_pause_holds_the_next_nodes_back(six: RolloutProject) -> None:
-    playbook = six.directory / "pause.yml"
-    playbook.write_text(
-        "- hosts: workers\n  gather_facts: false\n  tasks:\n"
-        "    - imagemode.nodes.rollout_plan: {state: '{{ wanted }}', pool: workers}\n      run_once: true\n",
-        encoding="ascii",
-    )
     process = six.start(log="rollout")
     wait_until(lambda: len(six.events("down")) >= 2, "two reboots")
-    assert six.run("-e", "wanted=paused", playbook=str(playbook)).rc == 0
+    assert six.run("-e", "imagemode_store_state=paused", playbook=STORE).rc == 0
     paused = six.finish(process, "rollout")
     assert paused.rc == 2
     assert "the rollout of pool workers is paused" in paused.output
     assert len(six.events("down")) < 6
     assert six.state["nodes"] == {}, "what was out of service came back"
 
-    assert six.run("-e", "wanted=resumed", playbook=str(playbook)).rc == 0
+    assert "workers: paused by a person" in six.run(playbook=STORE).output
+    assert six.run("-e", "imagemode_store_state=resumed", playbook=STORE).rc == 0
     resumed = six.run()
     assert resumed.rc == 0, resumed.output
     assert_all_updated_once(six)

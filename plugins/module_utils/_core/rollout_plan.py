@@ -6,51 +6,31 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_decision import Alive, why_halted
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_decision import Alive, unapproved
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_entries import PlannedEntries, sort_out
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_halting import why_halted
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_holder import Holder, Liveness
-from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_staging import Staging, StagingOutcome
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_order import ordered
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_request import PlanError, PlanRequest
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_staging import StagingOutcome
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_state import (
     Policy,
     PoolState,
     Progress,
-    Slot,
     SlotState,
 )
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_transitions import approve
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_window import NodeLimit
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_wording import names
-
-STAGING = "staging"
-
-
-class PlanError(Exception):
-    """No plan can be made. The message says what was seen and what to do."""
-
-
-@dataclass(frozen=True)
-class PlanRequest:
-    """What is to be planned.
-
-    `members`: the whole pool in inventory order, also what `--limit` hides. `stagings`: the nodes of this run, in the
-    play's order. `shared`: other controllers may see other parts of the pool (sliced jobs). `now`, and `since`, which is
-    when staging began: seconds since 1970.
-    """
-
-    pool: str
-    members: tuple[str, ...]
-    stagings: tuple[Staging, ...]
-    policy: Policy
-    target_digests: tuple[str, ...]
-    holder: Holder
-    now: float
-    since: float | None = None
-    canaries: tuple[str, ...] = ()
-    pool_size: int | None = None
-    shared: bool = False
-    take_over: bool = False
 
 
 @dataclass(frozen=True)
 class RolloutPlan:
-    """`state` is to be stored, unless it is `before` unchanged. `order`: nodes to queue, first one first."""
+    """`state` is to be stored, unless it is `before` unchanged. `order`: nodes to queue, first one first.
+
+    `halted`: why no further node may go. `denied`: why the target may not be given to anybody. `awaiting_approval`: what a
+    person has to do before the rest goes. All three are empty if there is no such thing.
+    """
 
     before: PoolState | None
     state: PoolState
@@ -61,6 +41,8 @@ class RolloutPlan:
     unstaged: tuple[str, ...] = ()
     right: tuple[str, ...] = ()
     halted: str = ""
+    denied: str = ""
+    awaiting_approval: str = ""
 
     @property
     def changed(self) -> bool:
@@ -78,93 +60,85 @@ def plan_rollout(before: PoolState | None, request: PlanRequest, alive: Alive) -
     others = live_others(state, request.holder, request.take_over, alive)
     guard_other_target(state, request.target_digests, others)
     unproven_before = state.canaries if set(state.target_digests) == set(request.target_digests) else ()
-    shared_size = max(state.pool_size, len(request.members)) if request.shared else len(request.members)
-    state = replace(
-        state,
-        pool_size=request.pool_size or shared_size,
-        policy=request.policy,
-        target_digests=request.target_digests,
-    )
-    sorted_out = _sort_out(state, request, retry=not why_halted(replace(state, nodes={}, canaries=())))
-    ready = tuple(
-        item.node
-        for item in request.stagings
-        if item.outcome is StagingOutcome.READY or _was_away_for_an_update(state, request, item)
-    )
-    resumed, retried = sorted_out.resumed, sorted_out.retried
+    state = _with_policy(state, request)
+    denial = state.denial(request.target_digests)
+    may_retry = not why_halted(replace(state, nodes={}, canaries=()), request.now)
+    entries = sort_out(state, request, may_retry, denial is not None, alive)
     left_out = {*unproven_before} - {item.node for item in request.stagings}
-    to_prove = {*ready, *sorted_out.nodes, *left_out}
+    unsettled = {name for name, slot in entries.nodes.items() if slot.state is not SlotState.AWAY}
+    to_prove = {*entries.ready, *unsettled, *left_out}
     canaries = tuple(dict.fromkeys(name for name in (*unproven_before, *request.canaries) if name in to_prove))
-    state = replace(state, nodes=sorted_out.nodes, canaries=canaries)
-    halted = why_halted(state) or _unproven(state, left_out, bool(others)) or _abandoned(state, request, alive)
-    fresh = tuple(name for name in ready if name not in sorted_out.nodes)
-    first = tuple(name for name in canaries if name in fresh)
-    rest = () if halted else first + tuple(name for name in fresh if name not in first)
-    order = tuple(dict.fromkeys(resumed + retried + rest))
+    state = replace(state, nodes=entries.nodes, canaries=canaries)
+    halted = why_halted(state, request.now) or _unproven(state, left_out, bool(others))
+    abandoned = "" if halted else _abandoned(state, request, alive)
+    awaiting = unapproved(state) if entries.fresh and not halted and not canaries and state.needs_approval else ""
+    rest = () if halted or awaiting else _in_order(state, request, entries)
+    if abandoned:  # a node that others have cordoned has its place already
+        rest = tuple(name for name in rest if name in state.nodes and state.nodes[name].takes_window)
+    order = tuple(dict.fromkeys(entries.resumed + entries.retried + rest))
     state = replace(state, progress=_progress(state, order, bool(others)), returned=state.returned if others else {})
     return RolloutPlan(
         before=before,
         state=state,
         order=order,
-        resumed=resumed,
-        retried=retried,
-        unreachable=_named(request, StagingOutcome.UNREACHABLE),
-        unstaged=_named(request, StagingOutcome.FAILED),
+        resumed=entries.resumed,
+        retried=entries.retried,
+        unreachable=() if denial else _named(request, StagingOutcome.UNREACHABLE),
+        unstaged=() if denial else _named(request, StagingOutcome.FAILED),
         right=_named(request, StagingOutcome.RIGHT),
-        halted=halted,
+        halted=halted or abandoned,
+        denied=denied_text(state, request.target_digests),
+        awaiting_approval=awaiting,
     )
 
 
-@dataclass(frozen=True)
-class _Entries:
-    nodes: dict[str, Slot]
-    resumed: tuple[str, ...]
-    retried: tuple[str, ...]
-
-
-def _sort_out(state: PoolState, request: PlanRequest, retry: bool) -> _Entries:
-    """What the store should say about the nodes of this run, and which of them are out of service already."""
-    nodes = dict(state.nodes)
-    resumed: list[str] = []
-    retried: list[str] = []
-    for item in request.stagings:
-        entry = nodes.get(item.node)
-        usable = item.outcome in (StagingOutcome.READY, StagingOutcome.RIGHT)
-        if entry is not None and entry.state is SlotState.ACTIVE:
-            # Taken out of service by a run that may be gone, and possibly just booting: its slot waits for it.
-            resumed.append(item.node)
-        elif usable and entry is not None and entry.state is SlotState.FAILED and entry.phase != STAGING:
-            if retry:
-                nodes[item.node] = replace(
-                    entry, state=SlotState.ACTIVE, phase="retry", holder=request.holder, reason=None
-                )
-                retried.append(item.node)
-        elif usable or _was_away_for_an_update(state, request, item):
-            nodes.pop(item.node, None)
-        elif entry is not None and entry.state is SlotState.FAILED:
-            nodes[item.node] = replace(entry, reason=item.reason)
-        else:
-            away = item.outcome is StagingOutcome.UNREACHABLE
-            nodes[item.node] = _not_staged(item, SlotState.FAILED if away else SlotState.UNSTAGED, entry, request.now)
-    return _Entries(nodes, tuple(resumed), tuple(retried))
-
-
-def _was_away_for_an_update(state: PoolState, request: PlanRequest, item: Staging) -> bool:
-    """Another controller had the node rebooting while this one tried to stage it, and has brought it back since."""
-    if item.outcome is not StagingOutcome.UNREACHABLE or item.node in state.nodes or request.since is None:
-        return False
-    return state.returned.get(item.node, 0.0) >= request.since
-
-
-def _not_staged(item: Staging, state: SlotState, entry: Slot | None, now: float) -> Slot:
-    return Slot(
-        state=state,
-        phase=STAGING,
-        since=entry.since if entry else now,
-        from_digest=item.from_digest,
-        boot_id=item.boot_id,
-        reason=item.reason,
+def denied_text(state: PoolState, digests: Sequence[str]) -> str:
+    """Why nobody may be given these digests, and how to lift that; empty if nothing speaks against them."""
+    denial = state.denial(digests)
+    if denial is None:
+        return ""
+    return (
+        f"{denial.digest} is denied in pool {state.pool}: {denial.reason}. Roll out another image; or, if it is good after all, run "
+        "the playbook imagemode.nodes.rollout_store with -e imagemode_store_state=allowed and then this again"
     )
+
+
+def unfinished(state: PoolState, nodes: Sequence[str], others: Sequence[str]) -> tuple[str, ...]:
+    """Those of `nodes` that are out of service and were being updated by a run that is gone; `others`: held by live runs."""
+    active = {name for name, slot in state.nodes.items() if slot.state is SlotState.ACTIVE}
+    return tuple(name for name in nodes if name in active and name not in others)
+
+
+def _with_policy(state: PoolState, request: PlanRequest) -> PoolState:
+    shared_size = max(state.pool_size, len(request.members)) if request.shared else len(request.members)
+    is_new = set(state.target_digests) != set(request.target_digests)
+    state = replace(
+        state,
+        pool_size=request.pool_size or shared_size,
+        policy=request.policy,
+        target_digests=request.target_digests,
+        canaries_back=0.0 if is_new else state.canaries_back,
+    )
+    return approve(state, request.target_digests) if request.approved else state
+
+
+def one_at_a_time(policy: Policy) -> Policy:
+    """The policy of a pool of control planes, whose etcd bears the loss of one member and no more."""
+    return replace(policy, max_unavailable=NodeLimit(1))
+
+
+def _in_order(state: PoolState, request: PlanRequest, entries: PlannedEntries) -> tuple[str, ...]:
+    first = tuple(name for name in state.canaries if name in entries.fresh)
+    ages = {item.node: item.booted_since for item in request.stagings}
+    ages.update({name: node.created for name, node in request.cluster.items() if node.created is not None})
+    rest = ordered(
+        [name for name in entries.fresh if name not in first],
+        request.order,
+        request.zones,
+        {name: age for name, age in ages.items() if age is not None},
+        {slot.zone for slot in state.nodes.values() if slot.takes_window},
+    )
+    return first + rest
 
 
 def _guard_strangers(state: PoolState, request: PlanRequest) -> None:
@@ -175,10 +149,11 @@ def _guard_strangers(state: PoolState, request: PlanRequest) -> None:
     strangers = tuple(name for name in state.nodes if name not in request.members)
     if strangers and not request.shared:
         raise PlanError(
-            f"the store says that {names(strangers)} of pool {request.pool} is out of service, but the inventory has no "
+            f"the store says that {names(strangers)} of pool {request.pool} is out of service or failed, but the inventory has no "
             "such node in that group. Either another inventory uses the same store, then give each inventory a path of its "
             "own (imagemode_store_path); or the node was renamed or retired, then run once with "
-            f"-e '{{\"imagemode_forget\": [{', '.join(chr(34) + name + chr(34) for name in strangers)}]}}'"
+            "the playbook imagemode.nodes.rollout_store with -e imagemode_store_state=released and "
+            f"-e '{{\"imagemode_store_nodes\": [{', '.join(chr(34) + name + chr(34) for name in strangers)}]}}'"
         )
 
 
@@ -219,11 +194,19 @@ def _abandoned(state: PoolState, request: PlanRequest, alive: Alive) -> str:
     taken = state.out_of_service
     if len(taken) < state.window:
         return ""
+    cordoned = []
     for name in taken:
         slot = state.nodes[name]
         gone = slot.holder is None or alive(slot.holder) is Liveness.DEAD
-        if not slot.is_failure and (name in here or not gone):
+        if slot.state is SlotState.ACTIVE and (name in here or not gone):
             return ""
+        if slot.state is SlotState.AWAY:
+            cordoned.append(name)
+    if cordoned:
+        return (
+            f"the window of {state.window} is taken by {names(taken)}, and somebody has cordoned {names(tuple(cordoned))} by hand. "
+            "Uncordon what is well, then run again"
+        )
     return (
         f"the window of {state.window} is taken by {names(taken)}, and nobody works on it: the run that took it out of service "
         "failed or is gone. Run again with it (without --limit, or with a --limit that includes it)"

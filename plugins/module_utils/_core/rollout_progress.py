@@ -13,7 +13,8 @@ def remaining_seconds(state: PoolState) -> float | None:
     if progress.done < 1:
         return None
     left = max(0, progress.planned - progress.done)
-    return left * (progress.seconds / progress.done) / min(state.window, max(1, left))
+    side_by_side = left * (progress.seconds / progress.done) / min(state.window, max(1, left))
+    return max(side_by_side, left * state.policy.soak_between)
 
 
 def tally(state: PoolState) -> str:
@@ -42,4 +43,5 @@ def _described(state: PoolState, name: str, now: float) -> str:
         return f"{name} (canary)"
     if slot.is_failure:
         return f"{name} (failed)"
-    return f"{name} ({slot.phase} for {spoken(now - slot.since)})"
+    late = ", overdue" if slot.is_overdue(state.policy.overdue, now) else ""
+    return f"{name} ({slot.phase} for {spoken(now - slot.phase_since)}{late})"

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from enum import Enum
 from typing import Any
 
@@ -20,7 +21,7 @@ class StagingOutcome(Enum):
 
 @dataclass(frozen=True)
 class Staging:
-    """One node's staging."""
+    """One node's staging. `booted_since`: when its booted deployment was made, in seconds since 1970; None if not told."""
 
     node: str
     outcome: StagingOutcome
@@ -28,6 +29,7 @@ class Staging:
     from_digest: str | None = None
     boot_id: str | None = None
     reason: str | None = None
+    booted_since: float | None = None
 
 
 def staging_from_result(
@@ -45,10 +47,11 @@ def staging_from_result(
         return Staging(node, StagingOutcome.UNREACHABLE, reason=_told(result, "it could not be reached"))
     before = result.get("before") or {}
     digest = result.get("digest")
-    seen = {
+    seen: dict[str, Any] = {
         "digest": digest,
         "from_digest": (before.get("booted") or {}).get("digest") or result.get("from_digest"),
         "boot_id": before.get("boot_id") or result.get("boot_id"),
+        "booted_since": _epoch((before.get("booted") or {}).get("timestamp")),
     }
     if result.get("failed"):
         return Staging(node, StagingOutcome.FAILED, reason=_told(result, "staging failed"), **seen)
@@ -62,6 +65,17 @@ def staging_from_result(
         return Staging(node, StagingOutcome.FAILED, reason=reason, **seen)
     outcome = StagingOutcome.READY if result["reboot_required"] else StagingOutcome.RIGHT
     return Staging(node, outcome, **seen)
+
+
+def _epoch(timestamp: object) -> float | None:
+    """Seconds since 1970 from `2026-11-21T10:00:00Z`; a time without a zone is in UTC."""
+    if not isinstance(timestamp, str):
+        return None
+    try:
+        when = datetime.fromisoformat(timestamp.replace("Z", "+00:00"))
+    except ValueError:
+        return None
+    return (when if when.tzinfo else when.replace(tzinfo=timezone.utc)).timestamp()
 
 
 def _told(result: Mapping[str, Any], otherwise: str) -> str:

@@ -8,18 +8,20 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.maintenance_window import MaintenanceWindow
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_holder import Holder
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_state import (
     Denial,
+    OutsideWindow,
     Policy,
     PoolState,
     Progress,
     Slot,
     SlotState,
 )
-from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_window import MaxUnavailable
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_window import NodeLimit
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 class StateError(ValueError):
@@ -34,17 +36,27 @@ def state_as_dict(state: PoolState) -> dict[str, Any]:
         "pool_size": state.pool_size,
         "generation": state.generation,
         "target_digests": list(state.target_digests),
-        "policy": {
-            "max_unavailable": str(state.policy.max_unavailable),
-            "max_failures": state.policy.max_failures,
-        },
+        "policy": policy_as_dict(state.policy),
         "paused": state.paused,
         "denied": [vars_of(denial) for denial in state.denied],
         "canaries": list(state.canaries),
+        "canaries_back": state.canaries_back,
+        "approved": list(state.approved),
+        "last_out": state.last_out,
         "progress": vars_of(state.progress),
         "nodes": {name: slot_as_dict(slot) for name, slot in sorted(state.nodes.items())},
         "returned": dict(sorted(state.returned.items())),
     }
+
+
+def policy_as_dict(policy: Policy) -> dict[str, Any]:
+    """The policy as plain data."""
+    data = vars_of(policy)
+    data["max_unavailable"] = str(policy.max_unavailable)
+    data["max_failures"] = str(policy.max_failures)
+    data["maintenance_windows"] = [window.as_dict() for window in policy.maintenance_windows]
+    data["outside_window"] = policy.outside_window.value
+    return data
 
 
 def vars_of(value: Any) -> dict[str, Any]:
@@ -86,18 +98,20 @@ def load_state(text: str) -> PoolState:
 
 
 def _state(data: Mapping[str, Any]) -> PoolState:
-    policy = data["policy"]
     return PoolState(
         pool=_text(data["pool"]),
         pool_size=_count(data["pool_size"]),
         generation=_count(data["generation"]),
         target_digests=_texts(data["target_digests"]),
-        policy=Policy(MaxUnavailable.parse(policy["max_unavailable"]), _count(policy["max_failures"])),
+        policy=_policy(data["policy"]),
         paused=_flag(data["paused"]),
         denied=tuple(
             Denial(_text(item["digest"]), _text(item["reason"]), _number(item["since"])) for item in data["denied"]
         ),
         canaries=_texts(data["canaries"]),
+        canaries_back=_number(data["canaries_back"]),
+        approved=_texts(data["approved"]),
+        last_out=_number(data["last_out"]),
         progress=Progress(
             _count(data["progress"]["planned"]),
             _count(data["progress"]["done"]),
@@ -108,8 +122,21 @@ def _state(data: Mapping[str, Any]) -> PoolState:
     )
 
 
+def _policy(item: Mapping[str, Any]) -> Policy:
+    return Policy(
+        max_unavailable=NodeLimit.parse(item["max_unavailable"]),
+        max_failures=NodeLimit.parse(item["max_failures"], "max_failures"),
+        max_zones=_count(item["max_zones"]),
+        soak=_number(item["soak"]),
+        soak_between=_number(item["soak_between"]),
+        maintenance_windows=tuple(MaintenanceWindow.parse(window) for window in item["maintenance_windows"]),
+        outside_window=OutsideWindow(item["outside_window"]),
+        approval=_flag(item["approval"]),
+        overdue=_number(item["overdue"]),
+    )
+
+
 def _slot(item: Mapping[str, Any]) -> Slot:
-    cordoned = item["was_cordoned"]
     return Slot(
         state=SlotState(item["state"]),
         phase=_text(item["phase"]),
@@ -117,7 +144,10 @@ def _slot(item: Mapping[str, Any]) -> Slot:
         holder=_holder(item["holder"]),
         from_digest=_optional_text(item["from_digest"]),
         boot_id=_optional_text(item["boot_id"]),
-        was_cordoned=None if cordoned is None else _flag(cordoned),
+        zone=_text(item["zone"]),
+        phase_since=_number(item["phase_since"]),
+        held_since=_number(item["held_since"]),
+        cordoned=_flag(item["cordoned"]),
         reason=_optional_text(item["reason"]),
     )
 

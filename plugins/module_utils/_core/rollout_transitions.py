@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What else happens to a pool's state: a node comes back, fails, is forgotten; a digest is denied. All pure."""
+"""What else happens to a pool's state: a node comes back, fails, is forgotten; a digest is denied or approved."""
 
 from __future__ import annotations
 
@@ -15,13 +15,19 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_stat
     SlotState,
 )
 
+# The phase of a node that is out of service by the hand of others.
+CORDONED = "cordoned by others"
+
 
 class TransitionError(Exception):
     """A change of the pool's state that must not be made. The message says why and what to do."""
 
 
 def release(state: PoolState, node: str, holder: Holder, now: float) -> PoolState:
-    """The node is back in service. The same state if it held nothing; refused if somebody else holds it by now."""
+    """The node is back in service. The same state if it held nothing; refused if somebody else holds it by now.
+
+    A node that others have cordoned is done, and out of service as before.
+    """
     entry = state.nodes.get(node)
     if entry is None or entry.state is not SlotState.ACTIVE:
         return state
@@ -29,27 +35,51 @@ def release(state: PoolState, node: str, holder: Holder, now: float) -> PoolStat
     progress = replace(
         state.progress,
         done=state.progress.done + 1,
-        seconds=state.progress.seconds + max(0.0, now - entry.since),
+        seconds=state.progress.seconds + max(0.0, now - entry.held_since),
     )
-    return replace(without(state, [node]), progress=progress, returned={**state.returned, node: now})
+    after = without(state, [node])
+    if entry.cordoned:
+        cordoned = Slot(SlotState.AWAY, CORDONED, entry.since, zone=entry.zone, phase_since=now)
+        after = replace(after, nodes={**after.nodes, node: cordoned})
+    back = now if state.canaries and not after.canaries else state.canaries_back
+    return replace(after, progress=progress, returned={**state.returned, node: now}, canaries_back=back)
 
 
-def fail(state: PoolState, node: str, holder: Holder, now: float, reason: str, deny: bool = False) -> PoolState:
-    """The node stays out of service with nobody working on it; `deny` also denies the target digests to the pool.
+def fail(state: PoolState, node: str, holder: Holder, now: float, reason: str) -> PoolState:
+    """The node stays out of service with nobody working on it.
 
     A node that holds no slot (its request was refused, or it never asked) is still in service and is not recorded.
     """
+    return _ended(state, node, holder, SlotState.FAILED, now, reason, None)
+
+
+def keep(state: PoolState, node: str, holder: Holder, now: float, reason: str, phase: str | None = None) -> PoolState:
+    """The node is in service on its old image, which counts as failure. `phase`: where it ended; None: as it is stored."""
+    return _ended(state, node, holder, SlotState.KEPT, now, reason, phase)
+
+
+def deny(state: PoolState, digests: Iterable[str], reason: str, now: float) -> PoolState:
+    """No node of the pool may be given these digests any more; those that are denied already keep their reason."""
+    known = {denial.digest for denial in state.denied}
+    new = tuple(Denial(digest, reason, now) for digest in dict.fromkeys(digests) if digest not in known)
+    return replace(state, denied=state.denied + new) if new else state
+
+
+def approve(state: PoolState, digests: Iterable[str]) -> PoolState:
+    """The rest of the pool may follow the canaries to these target digests."""
+    approved = tuple(sorted(set(digests)))
+    return state if approved == state.approved else replace(state, approved=approved)
+
+
+def _ended(
+    state: PoolState, node: str, holder: Holder, kind: SlotState, now: float, reason: str, phase: str | None
+) -> PoolState:
     entry = state.nodes.get(node)
     if entry is None or entry.state is not SlotState.ACTIVE:
         return state
     _require_own(state, node, entry, holder)
-    failed = replace(entry, state=SlotState.FAILED, holder=None, reason=reason)
-    denied = state.denied
-    if deny:
-        known = {denial.digest for denial in denied}
-        new = [digest for digest in state.target_digests if digest not in known]
-        denied += tuple(Denial(digest, f"{node}: {reason}", now) for digest in new)
-    return replace(state, nodes={**state.nodes, node: failed}, denied=denied)
+    ended = replace(entry, state=kind, holder=None, reason=reason, phase=phase or entry.phase, phase_since=now)
+    return replace(state, nodes={**state.nodes, node: ended})
 
 
 def owned(state: PoolState, node: str, holder: Holder) -> PoolState:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_holder import Holder, Liveness
-from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_plan import PlanRequest
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_request import PlanRequest
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_staging import Staging, StagingOutcome
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_state import (
     Policy,
@@ -14,7 +14,7 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_stat
     Slot,
     SlotState,
 )
-from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_window import MaxUnavailable
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_window import NodeLimit
 
 NEW, OLD = "sha256:new", "sha256:old"
 ME = Holder("here", 100, user="ann")
@@ -32,6 +32,7 @@ def alive(holder: Holder) -> Liveness:
 
 
 def active(holder: Holder = OTHER, since: float = 10.0, phase: str = "rebooting", **fields: Any) -> Slot:
+    fields = {"phase_since": since, "held_since": since, **fields}
     return Slot(SlotState.ACTIVE, phase, since, holder, **fields)
 
 
@@ -39,12 +40,16 @@ def failed(reason: str = "did not come back", phase: str = "rebooting", since: f
     return Slot(SlotState.FAILED, phase, since, reason=reason)
 
 
-def unstaged(reason: str = "no such image") -> Slot:
-    return Slot(SlotState.UNSTAGED, "staging", 10.0, reason=reason)
+def kept(reason: str = "no such image", phase: str = "staging") -> Slot:
+    return Slot(SlotState.KEPT, phase, 10.0, reason=reason)
 
 
-def policy(max_unavailable: object = 2, max_failures: int = 1) -> Policy:
-    return Policy(MaxUnavailable.parse(max_unavailable), max_failures)
+def away(since: float = 10.0) -> Slot:
+    return Slot(SlotState.AWAY, "cordoned by others", since)
+
+
+def policy(max_unavailable: object = 2, max_failures: object = 1, **fields: Any) -> Policy:
+    return Policy(NodeLimit.parse(max_unavailable), NodeLimit.parse(max_failures, "max_failures"), **fields)
 
 
 def pool(nodes: dict[str, Slot] | None = None, **fields: Any) -> PoolState:

@@ -13,7 +13,7 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_deci
     predict,
 )
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_state import Denial, PoolState, SlotState
-from rollout_examples import ELSEWHERE, GONE, ME, NEW, OLD, OTHER, active, alive, failed, policy, pool, unstaged
+from rollout_examples import ELSEWHERE, GONE, ME, NEW, OLD, OTHER, active, alive, failed, kept, policy, pool
 
 REQUEST = Request("n1", ME, now=100.0, phase="rebooting", from_digest=OLD, boot_id="boot-1", target_digests=(NEW,))
 DENIED = (Denial(NEW, "n9: kubelet never came up", 5.0),)
@@ -21,7 +21,7 @@ DENIED = (Denial(NEW, "n9: kubelet never came up", 5.0),)
 GRANTED = {
     "an empty window": pool(),
     "room beside another node": pool({"n2": active()}),
-    "a node that failed staging takes no room": pool({"n2": active(), "n3": unstaged()}, policy=policy(2, 2)),
+    "a node that failed staging takes no room": pool({"n2": active(), "n3": kept()}, policy=policy(2, 2)),
     "room beside a failed node, if the policy bears it": pool({"n2": failed()}, policy=policy(2, 2)),
     "its own slot": pool({"n1": active(ME)}),
     "its own slot in a full window": pool({"n1": active(ME), "n2": active()}),
@@ -85,8 +85,8 @@ HALTED = {
     "the image is denied": (pool(denied=DENIED), "kubelet never came up"),
     "a node failed": (pool({"n2": failed()}), "1 failed (n2)"),
     "the node itself failed": (pool({"n1": failed()}, policy=policy(2, 1)), "1 failed (n1)"),
-    "staging failed": (pool({"n2": unstaged()}), "1 failed (n2)"),
-    "as many failed as allowed": (pool({"n2": failed(), "n3": unstaged()}, policy=policy(5, 2)), "max_failures is 2"),
+    "staging failed": (pool({"n2": kept()}), "1 failed (n2)"),
+    "as many failed as allowed": (pool({"n2": failed(), "n3": kept()}, policy=policy(5, 2)), "max_failures is 2"),
     "the window is full of failed nodes": (
         pool({"n2": failed(), "n3": failed()}, policy=policy(2, 3)),
         "taken by nodes that failed: n2, n3",
@@ -140,10 +140,10 @@ def test_a_new_phase_keeps_the_time_out_of_service() -> None:
 
 
 def test_what_was_seen_before_the_node_left_survives_the_run_that_saw_it() -> None:
-    left = active(GONE, since=10.0, from_digest="sha256:first", boot_id="boot-0", was_cordoned=True)
+    left = active(GONE, since=10.0, from_digest="sha256:first", boot_id="boot-0", cordoned=True)
     decision = decide(pool({"n1": left}), REQUEST, alive)
     slot = decision.state.nodes["n1"]
-    assert (slot.since, slot.from_digest, slot.boot_id, slot.was_cordoned) == (10.0, "sha256:first", "boot-0", True)
+    assert (slot.since, slot.from_digest, slot.boot_id, slot.cordoned) == (10.0, "sha256:first", "boot-0", True)
     assert "process 300 of cy on here, which is gone" in decision.reason
 
 

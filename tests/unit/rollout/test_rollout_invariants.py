@@ -7,11 +7,12 @@ from collections.abc import Callable
 
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_decision import Request, Verdict, decide
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_holder import Holder, Liveness
-from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_plan import PlanRequest, plan_rollout
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_plan import plan_rollout
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_request import PlanRequest
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_staging import Staging, StagingOutcome
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_state import Policy, PoolState
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_transitions import fail, release
-from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_window import MaxUnavailable
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_window import NodeLimit
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -40,7 +41,7 @@ class Controllers(RuleBasedStateMachine):
 
     @initialize(window=st.integers(1, 3), max_failures=st.integers(1, 3))
     def choose_policy(self, window: int, max_failures: int) -> None:
-        self.policy = Policy(MaxUnavailable(window), max_failures)
+        self.policy = Policy(NodeLimit(window), NodeLimit(max_failures))
 
     @rule(
         chosen=st.sets(st.sampled_from(NODES), min_size=1),

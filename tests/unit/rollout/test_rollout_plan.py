@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_plan import PlanError, plan_rollout
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_plan import plan_rollout
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_request import PlanError
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_staging import (
     Staging,
     StagingOutcome,
@@ -30,11 +31,11 @@ from rollout_examples import (
     active,
     alive,
     failed,
+    kept,
     plan_request,
     policy,
     pool,
     staged,
-    unstaged,
 )
 
 RIGHT, FAILED, AWAY = StagingOutcome.RIGHT, StagingOutcome.FAILED, StagingOutcome.UNREACHABLE
@@ -55,9 +56,9 @@ def test_the_order() -> None:
     assert plan.order == ("n4", "n5", "n6", "n3", "n1", "n2")
     assert (plan.resumed, plan.retried) == (("n4",), ("n5",))
     assert plan.state.canaries == ("n6", "n3")
-    assert plan.state.nodes["n4"] is before.nodes["n4"]
+    assert plan.state.nodes["n4"] == replace(before.nodes["n4"], held_since=50.0), "its time begins anew"
     retry = plan.state.nodes["n5"]
-    assert (retry.state, retry.holder, retry.phase, retry.since) == (SlotState.ACTIVE, ME, "retry", 10.0)
+    assert (retry.state, retry.holder, retry.phase, retry.since) == (SlotState.ACTIVE, ME, "rebooting", 10.0)
 
 
 def test_nothing_to_do_changes_nothing() -> None:
@@ -108,13 +109,13 @@ def test_a_stopped_rollout_still_finishes_what_is_out_of_service() -> None:
 @pytest.mark.parametrize(
     ("entry", "outcome", "kept"),
     [
-        (unstaged(), StagingOutcome.READY, None),
-        (unstaged(), RIGHT, None),
+        (kept(), StagingOutcome.READY, None),
+        (kept(), RIGHT, None),
         (failed(phase="staging"), StagingOutcome.READY, None),
         (failed(phase="staging"), RIGHT, None),
         (failed(), FAILED, SlotState.FAILED),
         (failed(), AWAY, SlotState.FAILED),
-        (unstaged(), AWAY, SlotState.FAILED),
+        (kept(), AWAY, SlotState.FAILED),
         (failed(), RIGHT, SlotState.ACTIVE),
         (active(GONE), AWAY, SlotState.ACTIVE),
         (active(GONE), FAILED, SlotState.ACTIVE),
@@ -183,11 +184,11 @@ def test_an_unproven_canary_is_forgotten_with_its_image_and_when_it_is_right() -
 
 
 def test_nodes_that_the_inventory_does_not_have_are_named() -> None:
-    before = pool({"retired-1": failed(), "retired-2": unstaged()})
+    before = pool({"retired-1": failed(), "retired-2": kept()})
     with pytest.raises(PlanError) as caught:
         plan_rollout(before, plan_request("n1"), alive)
     assert "retired-1, retired-2" in str(caught.value)
-    assert """-e '{"imagemode_forget": ["retired-1", "retired-2"]}'""" in str(caught.value)
+    assert """-e '{"imagemode_store_nodes": ["retired-1", "retired-2"]}'""" in str(caught.value)
     shared = plan_rollout(before, plan_request("n1", shared=True, policy=policy(2, 9)), alive)
     assert shared.state.nodes["retired-1"] is before.nodes["retired-1"]
 

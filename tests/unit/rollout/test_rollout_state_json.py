@@ -7,9 +7,11 @@ import json
 from typing import Any
 
 import pytest
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.maintenance_window import DAYS, MaintenanceWindow
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_holder import Holder
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_state import (
     Denial,
+    OutsideWindow,
     Policy,
     PoolState,
     Progress,
@@ -22,7 +24,7 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_stat
     load_state,
     state_as_dict,
 )
-from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_window import MaxUnavailable
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_window import NodeLimit
 from hypothesis import given
 from hypothesis import strategies as st
 from rollout_examples import active, failed, pool
@@ -40,8 +42,31 @@ SLOTS = st.builds(
     st.none() | HOLDERS,
     OPTIONAL,
     OPTIONAL,
-    st.none() | st.booleans(),
+    TEXTS,
+    TIMES,
+    TIMES,
+    st.booleans(),
     OPTIONAL,
+)
+LIMITS = st.builds(NodeLimit, st.integers(1, 100), st.booleans())
+WINDOWS = st.builds(
+    MaintenanceWindow,
+    st.integers(0, 11 * 60),
+    st.integers(12 * 60, 24 * 60),
+    st.sampled_from([DAYS, ("mon",), ("tue", "sun")]),
+    st.sampled_from(["UTC", "Europe/Berlin"]),
+)
+POLICIES = st.builds(
+    Policy,
+    LIMITS,
+    LIMITS,
+    COUNTS,
+    TIMES,
+    TIMES,
+    st.lists(WINDOWS, max_size=2).map(tuple),
+    st.sampled_from(OutsideWindow),
+    st.booleans(),
+    TIMES,
 )
 STATES = st.builds(
     PoolState,
@@ -49,10 +74,13 @@ STATES = st.builds(
     pool_size=COUNTS,
     generation=COUNTS,
     target_digests=st.lists(TEXTS, max_size=3).map(tuple),
-    policy=st.builds(Policy, st.builds(MaxUnavailable, st.integers(1, 100), st.booleans()), COUNTS),
+    policy=POLICIES,
     paused=st.booleans(),
     denied=st.lists(st.builds(Denial, TEXTS, TEXTS, TIMES), max_size=2).map(tuple),
     canaries=st.lists(TEXTS, max_size=2).map(tuple),
+    canaries_back=TIMES,
+    approved=st.lists(TEXTS, max_size=2).map(tuple),
+    last_out=TIMES,
     progress=st.builds(Progress, COUNTS, COUNTS, TIMES),
     nodes=st.dictionaries(TEXTS, SLOTS, max_size=3),
     returned=st.dictionaries(TEXTS, TIMES, max_size=3),
@@ -68,11 +96,11 @@ def test_a_stored_state_is_the_same_state(state: PoolState) -> None:
     ("text", "told"),
     [
         ("", "not JSON"),
-        ('{"schema": 1, "pool"', "not JSON"),
+        ('{"schema": 2, "pool"', "not JSON"),
         ("[]", "list"),
         ("{}", "schema is None"),
-        ('{"schema": 2}', "schema is 2"),
-        ('{"schema": "1"}', "schema is '1'"),
+        ('{"schema": 1}', "schema is 1"),
+        ('{"schema": "2"}', "schema is '2'"),
         ('{"schema": 1, "schema": 1}', "twice"),
         ("[" * 100_000, "nested too deeply"),
     ],
@@ -100,7 +128,15 @@ def test_a_missing_field_is_refused(name: str) -> None:
         {"generation": "7"},
         {"target_digests": "sha256:new"},
         {"paused": 0},
-        {"policy": {"max_unavailable": "0", "max_failures": 1}},
+        {"policy": {**STORED["policy"], "max_unavailable": "0"}},
+        {"policy": {**STORED["policy"], "max_failures": "some"}},
+        {
+            "policy": {
+                **STORED["policy"],
+                "maintenance_windows": [{"from": "1:00", "to": "4:00", "timezone": "Mars/Base"}],
+            }
+        },
+        {"policy": {**STORED["policy"], "outside_window": "hope"}},
         {"nodes": []},
         {"nodes": {"n1": {**STORED["nodes"]["n1"], "state": "borrowed"}}},
         {"nodes": {"n1": {**STORED["nodes"]["n1"], "holder": {"host": "h"}}}},

@@ -15,12 +15,13 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_stat
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_transitions import (
     TransitionError,
     allow,
+    deny,
     fail,
     forget,
     owned,
     release,
 )
-from rollout_examples import ELSEWHERE, GONE, ME, NEW, OTHER, active, alive, failed, pool, unstaged
+from rollout_examples import ELSEWHERE, GONE, ME, NEW, OTHER, active, alive, failed, kept, pool
 
 
 def test_release_counts_and_remembers_the_return() -> None:
@@ -31,7 +32,7 @@ def test_release_counts_and_remembers_the_return() -> None:
     assert after.canaries == ("n3",)
 
 
-@pytest.mark.parametrize("slot", [None, failed(), unstaged()])
+@pytest.mark.parametrize("slot", [None, failed(), kept()])
 def test_release_of_a_node_without_a_slot_changes_nothing(slot: Slot | None) -> None:
     state = pool({"n1": slot} if slot else {})
     assert release(state, "n1", ME, 100.0) is state
@@ -50,10 +51,11 @@ def test_a_node_that_never_left_service_does_not_fail() -> None:
     assert fail(state, "n1", ME, 100.0, "the slot was refused") is state
 
 
-def test_fail_can_deny_the_image_once() -> None:
+def test_an_image_is_denied_once() -> None:
     state = pool({"n1": active(ME), "n2": active(ME)})
-    once = fail(state, "n1", ME, 100.0, "unhealthy", deny=True)
-    twice = fail(once, "n2", ME, 101.0, "unhealthy too", deny=True)
+    once = deny(state, [NEW], "n1: unhealthy", 100.0)
+    twice = deny(once, [NEW], "n2: unhealthy too", 101.0)
+    assert twice is once
     assert twice.denied == (Denial(NEW, "n1: unhealthy", 100.0),)
     assert allow(twice, [NEW]).denied == ()
     assert allow(twice, ["sha256:x"]) is twice

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_window import MaxUnavailable, WindowError
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_window import NodeLimit, WindowError
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -27,7 +27,7 @@ from hypothesis import strategies as st
     ],
 )
 def test_window(given_value: object, pool_size: int, window: int) -> None:
-    assert MaxUnavailable.parse(given_value).window(pool_size) == window
+    assert NodeLimit.parse(given_value).of(pool_size) == window
 
 
 @pytest.mark.parametrize(
@@ -57,19 +57,19 @@ def test_window(given_value: object, pool_size: int, window: int) -> None:
 )
 def test_nonsense_is_refused_and_named(nonsense: object) -> None:
     with pytest.raises(WindowError) as caught:
-        MaxUnavailable.parse(nonsense)
+        NodeLimit.parse(nonsense)
     assert repr(nonsense) in str(caught.value)
     assert "10%" in str(caught.value)
 
 
 @given(percent=st.integers(1, 100), pool_size=st.integers(1, 5000))
 def test_a_percentage_is_never_exceeded_unless_it_is_less_than_one_node(percent: int, pool_size: int) -> None:
-    window = MaxUnavailable.parse(f"{percent}%").window(pool_size)
+    window = NodeLimit.parse(f"{percent}%").of(pool_size)
     assert 1 <= window <= pool_size
     assert window == 1 or window * 100 <= percent * pool_size
 
 
 @given(st.integers(1, 100), st.booleans())
 def test_text_is_read_back(amount: int, percent: bool) -> None:
-    limit = MaxUnavailable(amount, percent)
-    assert MaxUnavailable.parse(str(limit)) == limit
+    limit = NodeLimit(amount, percent)
+    assert NodeLimit.parse(str(limit)) == limit
