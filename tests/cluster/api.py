@@ -13,6 +13,8 @@ from typing import Any
 from urllib.parse import urlencode
 
 Document = dict[str, Any]
+# What a connection says whose other end is gone, RemoteDisconnected being a ConnectionError.
+ENDED = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
 
 # Where the objects of a kind are: the API's path, the plural name, whether they are in namespaces.
 PLACES: Mapping[str, tuple[str, str, bool]] = {
@@ -122,7 +124,7 @@ class Api:
                 connection.close()
                 self._kept.connection = connection = None
                 # The server was started anew since this connection was used; it cannot have acted on this request.
-                if is_kept and isinstance(error, (http.client.RemoteDisconnected, ConnectionError)):
+                if is_kept and isinstance(error, ENDED):
                     continue
                 raise error if isinstance(error, OSError) else OSError(f"{method} {path}: {error!r}") from error
             self._kept.connection = connection

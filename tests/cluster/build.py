@@ -26,6 +26,7 @@ GO_CACHE = CACHE.parent / "go"
 KUBERNETES = re.compile(r"^\s*k8s\.io/kubernetes v(\d+)\.(\d+)\.(\d+)$", re.MULTILINE)
 OLDEST_GO = (1, 21)  # the first that fetches the Go which go.mod names
 CANNOT_RUN = 77
+KEPT = 3  # programs: the one that is wanted, and those of the sources before
 # What go says when a file of this project is wrong, and not the network.
 OUR_FAULT = re.compile(r"checksum mismatch|missing go\.sum entry|SECURITY ERROR|updates to go\.mod needed|malformed")
 
@@ -59,9 +60,9 @@ def ensure() -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not wanted.exists():
             _build(_go(), wanted)
-            for other in CACHE.glob("kubernetes-*"):
-                if other != wanted:
-                    other.unlink()
+            # Tests that run now may start again what they have started.
+            for older in sorted(CACHE.glob("kubernetes-*"), key=lambda path: -path.stat().st_mtime)[KEPT:]:
+                older.unlink()
     return wanted
 
 

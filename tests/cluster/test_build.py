@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -49,9 +50,11 @@ def test_a_program_that_is_there_is_not_built_again(
 ) -> None:
     put_go(tmp_path, monkeypatch)
     cache.mkdir()
-    (cache / "kubernetes-of-older-sources").write_text("")
+    for number in range(3):
+        (cache / f"kubernetes-older-{number}").touch()
+        os.utime(cache / f"kubernetes-older-{number}", (number, number))
     path = build.ensure()
-    assert [file.name for file in cache.glob("kubernetes-*")] == [path.name]
+    assert {file.name for file in cache.glob("kubernetes-*")} == {path.name, "kubernetes-older-1", "kubernetes-older-2"}
     (tmp_path / "bin/go").write_text("#!/bin/sh\nexit 1\n")
     assert build.ensure() == path
 

@@ -217,6 +217,7 @@ def test_a_restarted_server_knows_what_it_knew(cluster: Cluster) -> None:
     pod = cluster.pod(namespace, "n1")
     url, kubeconfig = cluster.url, cluster.kubeconfig("nobody").read_text()
     nobody = cluster.api_of("nobody")
+    assert nobody.get("/version")["minor"] == "36"
     cluster.down()
     with pytest.raises(OSError, match="refused"):
         cluster.api_of("nobody").get("/version")

@@ -97,6 +97,8 @@ func arguments(directory string, port int, etcd string) ([]string, error) {
 		"--audit-log-path=" + filepath.Join(directory, "audit.log"),
 		"--audit-log-mode=blocking",
 		"--allow-privileged=true",
+		// A controller that finds its own cache behind tries again later and later: seconds, on a machine that is busy.
+		"--feature-gates=StaleControllerConsistencyReplicaSet=false,StaleControllerConsistencyStatefulSet=false",
 	}, nil
 }
 

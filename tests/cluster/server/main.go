@@ -54,6 +54,8 @@ func run(ctx context.Context, directory string, port int) error {
 
 // play runs the controllers, and plays the scheduler and the kubelets.
 func play(ctx context.Context, config *rest.Config) error {
+	config = rest.CopyConfig(config)
+	config.QPS = -1 // no limit of our own: a thousand pods are to be there at once
 	client, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		return err
