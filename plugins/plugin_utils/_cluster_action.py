@@ -30,11 +30,15 @@ class ClusterAction(ActionBase):  # type: ignore[misc]
         """Validate the options, act, and turn what went wrong into a message."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         _validation, options = self.validate_argument_spec(argument_spec=self.SPEC)
-        try:
-            result.update(self.act(options, task_vars or {}))
-        except (ClusterError, DurationError, GuardError) as error:
-            result.update(failed=True, changed=False, msg=f"{options['pool']}: {error}")
+        result.update(self.acted(options, task_vars or {}))
         return result
+
+    def acted(self, options: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
+        """What `act` returns, or a failed task in words."""
+        try:
+            return self.act(options, task_vars)
+        except (ClusterError, DurationError, GuardError) as error:
+            return {"failed": True, "changed": False, "msg": f"{options['pool']}: {error}"}
 
     def act(self, options: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         """The task's work; returns the result's fields."""

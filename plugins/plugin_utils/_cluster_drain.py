@@ -89,14 +89,18 @@ class Drain:
             self._tell("begin", f"{counted(len(self.board.left), 'pod')} to move")
         while True:
             self._empty()
-            node = self._patience.calling(lambda: read_node(self._cluster, self._node), renewed=True)
-            if node.cordoned:
+            if self._patience.calling(self._still_cordoned, renewed=True):
                 return
-            self._tell("uncordoned", "somebody lifted its cordon during the drain; it is cordoned again")
-            self._patience.calling(
-                lambda: cordon(self._cluster, read_node(self._cluster, self._node), self._pool), renewed=True
-            )
             self._looked = float("-inf")
+
+    def _still_cordoned(self) -> bool:
+        """Cordon the node again if somebody lifted that; returns whether it was cordoned all the time."""
+        node = read_node(self._cluster, self._node)
+        if node.cordoned:
+            return True
+        cordon(self._cluster, node, self._pool)
+        self._tell("uncordoned", "somebody lifted its cordon during the drain; it is cordoned again")
+        return False
 
     def _empty(self) -> None:
         with ThreadPoolExecutor(max_workers=self._parallel) as threads:
@@ -145,7 +149,9 @@ class Drain:
     def _look(self) -> None:
         try:
             pods = self._pods()
-            # Who holds pods is looked up again only now and then: the answers of the server say it as well.
+            # New pods on a cordoned node are rare. Without its cordon the same pods would come back for ever.
+            if self._looked > self._began and self.board.has_new(pods):
+                self._still_cordoned()
             self._trouble, self._tries = "", 0
         except ClusterError as error:
             if isinstance(error, ClusterRefused) and error.status == 403:

@@ -18,6 +18,7 @@ from ansible_collections.imagemode.nodes.plugins.plugin_utils._cluster import (
 
 _Result = TypeVar("_Result")
 SPEAK_EVERY = 30.0
+_AFTER_CONFLICT = 0.02
 
 
 class Voice:
@@ -77,8 +78,11 @@ class Patience:
                     passing = renewed
                 if not passing or self.is_over:
                     raise
+                if isinstance(error, ClusterConflict):
+                    # Kubelet and controllers write to a node every few seconds: the next moment is as good as any later one.
+                    self.sleep(_AFTER_CONFLICT)
+                    continue
                 told = str(error)
                 tries += 1
-                if not isinstance(error, ClusterConflict):
-                    self.voice.tell(told, lambda told=told: f"{told} Trying again.")  # type: ignore[misc]
+                self.voice.tell(told, lambda told=told: f"{told} Trying again.")  # type: ignore[misc]
                 self.sleep(pause(tries, None))

@@ -119,6 +119,10 @@ class DrainBoard:
             if uid not in seen and track.in_the_way:
                 self._end(track, track.granted or Outcome.GONE, now)
 
+    def has_new(self, pods: Iterable[Pod]) -> bool:
+        """Whether there are pods that were not seen before and have to go."""
+        return any(pod.uid not in self._tracks and rule(pod, self._rules).fate is Fate.EVICT for pod in pods)
+
     def refuse(self, uid: str, reason: str) -> None:
         """This drain can never move the pod."""
         self._tracks[uid].outcome = Outcome.REFUSED
