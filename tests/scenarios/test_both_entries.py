@@ -2,14 +2,14 @@
 """The module entry, with Python on the node, held to the connection path: one table, the same results field by field.
 
 Each situation is made twice. On one node the action plugin acts over the connection, on the other the module runs on the
-node itself; both first in check mode, then for real.
+node itself; both first in check mode, then for real. All situations go through one run of a playbook, a play each.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,8 @@ from journal import tools
 from lab import images
 from lab.fixtures import MakeNode, RunPlaybook
 from lab.inventory import CHECKOUT
-from lab.playbook_run import PlaybookRun
+from lab.node import Node
+from lab.playbook_run import PlaybookRun, Project
 from lab.registry import Registry
 
 BOOTC = {"bootc": "1.16.9", "rpm-ostree": None}
@@ -62,7 +63,7 @@ SITUATIONS = {
     "info, no image mode": Situation("image_mode_info", versions=NEITHER),
     "info, something staged": Situation("image_mode_info", versions=BOTH, first=STAGED),
     "info, locked": Situation(
-        "image_mode_info", {"busy_timeout": 2}, faults={"lock-held": {"seconds": 60}}, fails="held the system lock"
+        "image_mode_info", {"busy_timeout": 2}, faults={"lock-held": {"seconds": 3600}}, fails="held the system lock"
     ),
     "info, deadline": Situation("image_mode_info", {"busy_timeout": 0}, fails="busy_timeout is 0"),
     "switch": Situation("bootc_switch", {"image": NEXT, "expected_digests": [NEXT_DIGEST]}, changes=True),
@@ -128,6 +129,14 @@ SITUATIONS = {
 }
 
 
+@dataclasses.dataclass(frozen=True)
+class Pair:
+    """The two nodes of a situation, by name: the one reached over the connection, and the one on which the module runs."""
+
+    connection: str
+    module: str
+
+
 @pytest.fixture(scope="module")
 def words(registry: Registry, base_image: str) -> dict[str, str]:
     """What the table's placeholders stand for."""
@@ -149,30 +158,32 @@ def filled(value: Any, words: Mapping[str, str]) -> Any:
     return {key: filled(item, words) for key, item in value.items()} if isinstance(value, Mapping) else value
 
 
-def plays(situation: Situation, words: Mapping[str, str], *, prepare: bool) -> list[dict[str, Any]]:
-    if prepare:
-        assert situation.first is not None
-        module, options = situation.first
-        return [
-            {
-                "hosts": "workers",
-                "gather_facts": False,
-                "tasks": [{f"imagemode.nodes.{module}": filled(options, words)}],
-            }
-        ]
-    name, options = f"imagemode.nodes.{situation.module}", filled(situation.options, words)
-    entries = {"n1": {name: options}, "n2": {"module_entry": {"module": name, "options": options}}}
-    return [
-        {
-            "hosts": host,
-            "gather_facts": False,
-            "tasks": [
+def preparing_plays(pairs: Mapping[str, Pair], words: Mapping[str, str]) -> list[dict[str, Any]]:
+    plays = []
+    for name, pair in pairs.items():
+        first = SITUATIONS[name].first
+        if first is not None:
+            tasks = [{f"imagemode.nodes.{first[0]}": filled(first[1], words)}]
+            plays.append({"hosts": f"{pair.connection},{pair.module}", "gather_facts": False, "tasks": tasks})
+    return plays
+
+
+def plays_of_both_ways(pairs: Mapping[str, Pair], words: Mapping[str, str]) -> list[dict[str, Any]]:
+    plays = []
+    for name, pair in pairs.items():
+        situation = SITUATIONS[name]
+        module, options = f"imagemode.nodes.{situation.module}", filled(situation.options, words)
+        ways = {
+            pair.connection: {module: options},
+            pair.module: {"module_entry": {"module": module, "options": options}},
+        }
+        for host, task in ways.items():
+            tasks = [
                 {"name": "check", **task, "check_mode": True, "diff": True, "ignore_errors": True},
                 {"name": "real", **task, "diff": True, "ignore_errors": True},
-            ],
-        }
-        for host, task in entries.items()
-    ]
+            ]
+            plays.append({"hosts": host, "gather_facts": False, "tasks": tasks})
+    return plays
 
 
 def comparable(value: Any) -> Any:
@@ -206,26 +217,58 @@ def succeeded(run: PlaybookRun) -> PlaybookRun:
     return run
 
 
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What came of one situation: the run of all of them, and of each of the two nodes what was ordered in it."""
+
+    run: PlaybookRun
+    nodes: Pair
+    orders: tuple[list[str], list[str]]
+
+
+@pytest.fixture(scope="module")
+def outcomes(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, base_image: str, words: dict[str, str]
+) -> Iterator[dict[str, Outcome]]:
+    """Of every situation that is to be tested in this session."""
+    chosen = [item.callspec.params["name"] for item in request.session.items if hasattr(item, "callspec")]
+    names = [name for name in SITUATIONS if name in chosen]
+    directory = tmp_path_factory.mktemp("entries")
+    lab = directory / "lab"
+    pairs = {name: Pair(f"c{number}", f"m{number}") for number, name in enumerate(names)}
+    nodes = {
+        host: Node.create(
+            lab, host, base_image, python=True, versions=SITUATIONS[name].versions, origin=SITUATIONS[name].origin
+        )
+        for name, pair in pairs.items()
+        for host in (pair.connection, pair.module)
+    }
+    try:
+        project = Project.create(directory / "project", lab, {"workers": list(nodes)})
+        if prepared := preparing_plays(pairs, words):
+            succeeded(project.run(prepared, timeout=900))
+        for name, pair in pairs.items():
+            for fault, parameters in SITUATIONS[name].faults.items():
+                for host in (pair.connection, pair.module):
+                    nodes[host].inject(fault, **parameters)
+        before = {host: len(tools(node)) for host, node in nodes.items()}
+        entry = {"ANSIBLE_ACTION_PLUGINS": str(Path(__file__).parent / "module_entry")}
+        run = succeeded(project.run(plays_of_both_ways(pairs, words), environment=entry, timeout=900))
+        ran = {host: orders(tools(node)[before[host] :]) for host, node in nodes.items()}
+        yield {name: Outcome(run, pair, (ran[pair.connection], ran[pair.module])) for name, pair in pairs.items()}
+    finally:
+        for node in nodes.values():
+            node.destroy()
+
+
 @pytest.mark.parametrize("name", SITUATIONS)
-def test_both_ways_tell_the_same(
-    name: str, make_node: MakeNode, run_playbook: RunPlaybook, words: dict[str, str]
-) -> None:
-    situation = SITUATIONS[name]
-    nodes = [
-        make_node(host, python=True, versions=situation.versions, origin=situation.origin) for host in ("n1", "n2")
-    ]
-    if situation.first:
-        succeeded(run_playbook(plays(situation, words, prepare=True)))
-    for node in nodes:
-        for fault, parameters in situation.faults.items():
-            node.inject(fault, **parameters)
-    before = [len(tools(node)) for node in nodes]
-    entry = {"ANSIBLE_ACTION_PLUGINS": str(Path(__file__).parent / "module_entry")}
-    run = succeeded(run_playbook(plays(situation, words, prepare=False), environment=entry))
+def test_both_ways_tell_the_same(name: str, outcomes: dict[str, Outcome]) -> None:
+    situation, outcome = SITUATIONS[name], outcomes[name]
     for mode in ("check", "real"):
-        connection, module = run.result(mode, "n1"), run.result(mode, "n2")
+        connection = outcome.run.result(mode, outcome.nodes.connection)
+        module = outcome.run.result(mode, outcome.nodes.module)
         assert comparable(module) == comparable(connection)
-        assert [f"n1: {text}" for text in warnings(module)] == warnings(connection)
+        assert [f"{outcome.nodes.connection}: {text}" for text in warnings(module)] == warnings(connection)
         failed = connection["event"] == "runner_on_failed"
         if mode == "real":  # some failures only the pull can tell
             assert failed == (situation.fails is not None), connection
@@ -233,8 +276,7 @@ def test_both_ways_tell_the_same(
         if failed:
             assert situation.fails is not None
             assert situation.fails in connection["msg"]
-    ran = [orders(tools(node)[start:]) for node, start in zip(nodes, before, strict=True)]
-    assert ran[0] == ran[1], "both ways ask the same questions and give the same orders"
+    assert outcome.orders[0] == outcome.orders[1], "both ways ask the same questions and give the same orders"
 
 
 def test_async_is_the_module_entry(make_node: MakeNode, run_playbook: RunPlaybook, words: dict[str, str]) -> None:
