@@ -36,8 +36,8 @@ def active(holder: Holder = OTHER, since: float = 10.0, phase: str = "rebooting"
     return Slot(SlotState.ACTIVE, phase, since, holder, **fields)
 
 
-def failed(reason: str = "did not come back", phase: str = "rebooting", since: float = 10.0) -> Slot:
-    return Slot(SlotState.FAILED, phase, since, reason=reason)
+def failed(reason: str = "did not come back", phase: str = "rebooting", since: float = 10.0, **fields: Any) -> Slot:
+    return Slot(SlotState.FAILED, phase, since, reason=reason, **fields)
 
 
 def kept(reason: str = "no such image", phase: str = "staging") -> Slot:
