@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -31,24 +33,24 @@ _WORST_FIRST = (
 _NEXT = {
     Outcome.FAILED: (
         "Out of service, and it keeps its place in the window. Repair it, then run the rollout again: it goes first, and the others "
-        "follow. If it is gone for good, remove it from the inventory and have the store forget it."
+        "follow. If it is gone for good, remove it from the inventory and release its place:"
     ),
     Outcome.ROLLED_BACK: (
         "In service on the image it ran before. Nobody else gets this image in this pool: build one that is well and roll that out, "
-        "or allow the digest again in the store once you know better."
+        "or, once you know better, allow it again:"
     ),
     Outcome.UNREACHABLE: (
         "Nobody knows whether it is in service, so it counts as out of service. Bring it back, then run the rollout again."
     ),
     Outcome.KEPT: "In service on the image it ran before. Set right what is said here, then run the rollout again.",
     Outcome.UNSTAGED: "In service on the image it ran before. Set right what is said here, then run the rollout again.",
-    Outcome.DENIED: "In service on the image it ran before. Roll out another image, or allow the digest again in the store.",
+    Outcome.DENIED: "In service on the image it ran before. Roll out another image; or, once you know better, allow it again:",
     Outcome.NOT_REACHED: (
         "In service on the image it ran before, with the new one staged. Nothing to do here: the next run of the rollout carries on."
     ),
     Outcome.AWAITING: (
-        "In service on the image it ran before, with the new one staged. Look at the canaries, then run the rollout again with "
-        "imagemode_approved=true, or record the approval in the store."
+        "In service on the image it ran before, with the new one staged. Look at the canaries, then run the rollout again, "
+        "which is the approval:"
     ),
 }
 
@@ -65,6 +67,20 @@ class Cause:
     def next(self) -> str:
         """What to do."""
         return _NEXT[self.outcome]
+
+    def command(self, pool: str) -> str:
+        """What to type for that, where it is more than to run the rollout again; empty otherwise."""
+        store = ["imagemode.nodes.rollout_store", "-e", f"imagemode_pool={pool}"]
+        if self.outcome is Outcome.FAILED:
+            told = json.dumps({"imagemode_store_state": "released", "imagemode_store_nodes": list(self.nodes)})
+            words = [*store, "-e", told]
+        elif self.outcome in (Outcome.ROLLED_BACK, Outcome.DENIED):
+            words = [*store, "-e", "imagemode_store_state=allowed"]
+        elif self.outcome is Outcome.AWAITING:
+            words = ["imagemode.nodes.rollout", "-e", f"imagemode_pool={pool}", "-e", "imagemode_approved=true"]
+        else:
+            return ""
+        return f"ansible-playbook -i INVENTORY {shlex.join(words)}"
 
     @property
     def line(self) -> str:

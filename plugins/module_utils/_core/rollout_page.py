@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Iterable
 from statistics import median
 
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.image_reference import short_digest
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.markup import Markup, element, together
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_causes import Cause
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_outcome import Outcome, counts
@@ -20,7 +21,7 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_page
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_record import NodeRecord, RolloutRecord
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_steps import Budget, FailedCheck, Pod
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_timeline import moment
-from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_wording import spoken
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_wording import precise
 
 _BAD = frozenset({Outcome.FAILED, Outcome.ROLLED_BACK, Outcome.UNREACHABLE})
 _WARNING = frozenset({Outcome.KEPT, Outcome.UNSTAGED, Outcome.DENIED, Outcome.AWAITING})
@@ -56,6 +57,8 @@ def page(record: RolloutRecord) -> str:
 def _headline(record: RolloutRecord) -> str:
     total = len(record.nodes)
     wrong = sum(1 for item in record.outcomes if not item.outcome.is_right)
+    if wrong == total == 1:
+        return "The node does not run the image"
     if wrong:
         return f"{wrong} of {_nodes_said(total)} {'does' if wrong == 1 else 'do'} not run the image"
     if record.awaiting_approval:
@@ -78,10 +81,16 @@ def _header(record: RolloutRecord, headline: str) -> Markup:
         element("h1", element("span", class_="mark", aria_hidden="true"), headline),
     ]
     if record.halted and record.reason:
-        parts.append(element("p", f"The rollout stopped: {record.reason}.", class_="lead"))
+        parts.append(element("p", f"The rollout stopped: {_sentence(record.reason)}", class_="lead"))
     if record.denied and record.denied != record.reason:
-        parts.append(element("p", f"No node of this pool gets the image any more: {record.denied}.", class_="lead"))
+        parts.append(
+            element("p", f"No node of this pool gets the image any more: {_sentence(record.denied)}", class_="lead")
+        )
     return element("header", *parts, _counts(record), _facts(record), class_=style)
+
+
+def _sentence(said: str) -> str:
+    return f"{said.rstrip('. ')}."
 
 
 def _counts(record: RolloutRecord) -> Markup:
@@ -97,15 +106,15 @@ def _counts(record: RolloutRecord) -> Markup:
         )
         for kind, count in found.items()
     ]
+    # One of a thousand must be seen, too.
+    wide = {kind: max(0.008, count / len(record.nodes)) for kind, count in found.items()}
     left, shapes = 0.0, []
-    for kind, count in found.items():
-        width = 100.0 * count / len(record.nodes)
-        shapes.append(
-            element("rect", x=f"{left:.2f}", width=f"{max(0.0, width - 0.3):.2f}", height=2, class_=_colour(kind))
-        )
-        left += width
-    share = element("svg", *shapes, viewBox="0 0 100 2", preserveAspectRatio="none", height=8, aria_hidden="true")
-    return together([element("ul", *entries, class_="counts"), element("div", share, class_="share")])
+    for kind, width in wide.items():
+        share = 100 * width / sum(wide.values())
+        shapes.append(element("rect", x=f"{left:.2f}", width=f"{share - 0.3:.2f}", height=2, class_=_colour(kind)))
+        left += share
+    drawn = element("svg", *shapes, viewBox="0 0 100 2", preserveAspectRatio="none", height=8, aria_hidden="true")
+    return together([element("ul", *entries, class_="counts"), element("div", drawn, class_="share")])
 
 
 def _colour(kind: Outcome) -> str:
@@ -119,8 +128,12 @@ def _colour(kind: Outcome) -> str:
 def _facts(record: RolloutRecord) -> Markup:
     facts: list[tuple[str, str | Markup]] = [
         ("Image", element("code", record.image or "not named")),
-        ("Digest", together(element("code", digest) for digest in record.digests[:1]) or Markup("not named")),
-        ("Took", spoken(record.ended_at - record.started_at)),
+        (
+            "Digest",
+            together(element("code", short_digest(one), title=one) for one in record.digests[:1])
+            or Markup("not named"),
+        ),
+        ("Took", precise(record.ended_at - record.started_at)),
     ]
     if len(record.digests) > 1:
         facts[1] = ("Digest", together([facts[1][1], f" or one of {len(record.digests) - 1} more, by architecture"]))
@@ -129,7 +142,7 @@ def _facts(record: RolloutRecord) -> Markup:
         longest, name = away[-1]
         middle = median(seconds for seconds, _name in away)
         facts.append(
-            ("A node was out of service for", f"{spoken(middle)} (median), at most {spoken(longest)} ({name})")
+            ("A node was out of service for", f"{precise(middle)} (median), at most {precise(longest)} ({name})")
         )
     pairs = [element("div", element("dt", term), element("dd", said)) for term, said in facts]
     return element("dl", *pairs, class_="facts")
@@ -140,14 +153,15 @@ def _causes(record: RolloutRecord) -> Markup:
     if not found:
         return Markup("")
     by_name = {node.name: node for node in record.nodes}
-    cards = [_cause(cause, [by_name[name] for name in cause.nodes]) for cause in found]
+    cards = [_cause(cause, record.pool, [by_name[name] for name in cause.nodes]) for cause in found]
     return element("section", element("h2", "What to do", id="todo"), *cards, aria_labelledby="todo")
 
 
-def _cause(cause: Cause, nodes: list[NodeRecord]) -> Markup:
+def _cause(cause: Cause, pool: str, nodes: list[NodeRecord]) -> Markup:
     style = "bad" if cause.outcome in _BAD else "warn" if cause.outcome in _WARNING else ""
     title = cause.nodes[0] if len(nodes) == 1 else f"{len(nodes)} nodes"
     evidence = _evidence(nodes)
+    command = cause.command(pool)
     return element(
         "article",
         element("h3", title, " ", element("em", cause.outcome.value)),
@@ -155,6 +169,7 @@ def _cause(cause: Cause, nodes: list[NodeRecord]) -> Markup:
         names_list(cause.nodes) if len(nodes) > 1 else None,
         element("ul", *(element("li", line) for line in evidence)) if evidence else None,
         element("p", element("b", "Next: "), cause.next, class_="next"),
+        element("p", element("code", command), class_="type") if command else None,
         class_=f"card cause {style}".rstrip(),
     )
 

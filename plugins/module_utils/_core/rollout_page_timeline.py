@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.image_reference import short_digest
-from ansible_collections.imagemode.nodes.plugins.module_utils._core.markup import Markup, element, text, together
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.markup import Markup, element, together
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_outcome import Outcome
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_record import NodeRecord, RolloutRecord
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_steps import Step, StepKind
@@ -15,7 +15,7 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_time
     absence_curve,
     moment,
 )
-from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_wording import spoken
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_wording import precise
 
 _ROLLBACK = (StepKind.ROLLBACK, StepKind.ROLLBACK_REBOOT, StepKind.ROLLBACK_HEALTH)
 # A longer group of nodes that went well is folded, so that what went wrong is not a day's scrolling away.
@@ -139,12 +139,18 @@ def _row(node: NodeRecord, axis: Axis) -> Markup:
     seconds = node.outcome.seconds
     summary = element(
         "summary",
-        element("span", node.name, class_="n", title=node.name),
+        element("span", element("span", node.name, class_="n", title=node.name), _failed_step(node), class_="who"),
         _bars(node, axis),
-        element("span", spoken(seconds) if seconds is not None else "", class_="t", title="out of service"),
+        element("span", precise(seconds) if seconds is not None else "", class_="t", title="out of service"),
         class_="row",
     )
     return element("details", summary, _way(node), class_="node")
+
+
+def _failed_step(node: NodeRecord) -> Markup | None:
+    """In words, beside the name: the colour alone says it to some only."""
+    failed = [WORDS[step.kind] for step in node.steps if step.failed]
+    return element("em", f"{failed[0]} failed") if failed else None
 
 
 def _bars(node: NodeRecord, axis: Axis) -> Markup:
@@ -154,7 +160,7 @@ def _bars(node: NodeRecord, axis: Axis) -> Markup:
         shapes.append(_rect(left, width, "out", 0, _ROW_HEIGHT))
     for step in node.steps:
         left, width = axis.span(step.started_at, step.ended_at)
-        title = element("title", f"{WORDS[step.kind]}{' failed' if step.failed else ''}: {spoken(step.seconds)}")
+        title = element("title", f"{WORDS[step.kind]}{' failed' if step.failed else ''}: {precise(step.seconds)}")
         if step.kind is StepKind.WAIT:
             shapes.append(_rect(left, width, "wait", 6, 2, title))
         else:
@@ -223,4 +229,4 @@ def names_list(names: Sequence[str]) -> Markup:
     told = element("span", ", ".join(names), class_="n")
     if len(names) <= 12:
         return element("p", told, class_="names")
-    return element("details", element("summary", text(f"{len(names)} nodes")), told, class_="names")
+    return element("details", element("summary", "Their names"), told, class_="names")

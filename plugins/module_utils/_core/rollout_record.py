@@ -121,7 +121,13 @@ class RolloutRecord:
     def as_dict(self) -> dict[str, Any]:
         """The JSON file. Fields are only ever added within one `schema`."""
         told = [
-            {"outcome": one.outcome.value, "reason": one.reason, "nodes": list(one.nodes), "next": one.next}
+            {
+                "outcome": one.outcome.value,
+                "reason": one.reason,
+                "nodes": list(one.nodes),
+                "next": one.next,
+                "command": one.command(self.pool),
+            }
             for one in self.causes
         ]
         return {

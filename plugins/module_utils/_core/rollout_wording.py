@@ -15,6 +15,14 @@ def spoken(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60} min"
 
 
+def precise(seconds: float) -> str:
+    """As `spoken`, with the seconds up to two hours: `94 s`, `16 min 3 s`."""
+    whole = max(0, round(seconds))
+    if not 120 <= whole < 7200:
+        return spoken(whole)
+    return f"{whole // 60} min {whole % 60} s"
+
+
 def names(nodes: tuple[str, ...], limit: int = 6) -> str:
     """Node names for a sentence; a long list is cut, saying how many more there are."""
     if len(nodes) <= limit:

@@ -174,7 +174,14 @@ def test_the_steps_of_a_node_and_what_stood_in_its_way() -> None:
 
 
 def test_results_of_a_shape_that_nobody_promised_are_no_end_of_the_report() -> None:
-    odd = {"started_at": "soon", "seconds": None, "failed": True, "pods": "many", "checks": [None, "x"], "budgets": {}}
+    odd: Results = {
+        "started_at": "soon",
+        "seconds": None,
+        "failed": True,
+        "pods": "many",
+        "checks": [None, "x"],
+        "budgets": {},
+    }
     found = record(
         {"n1": {"staging": staging(), "held": held(1), "drain": odd, "health": odd, "ended": ended("failed", 2, "odd")}}
     )

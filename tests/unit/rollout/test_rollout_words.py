@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_progress import tally, waiting_line
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_state import Progress
-from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_wording import names, spoken
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_wording import names, precise, spoken
 from rollout_examples import active, failed, kept, policy, pool
 
 
@@ -25,6 +25,14 @@ from rollout_examples import active, failed, kept, policy, pool
 )
 def test_spoken(seconds: float, said: str) -> None:
     assert spoken(seconds) == said
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(0.4, "0 s"), (119.4, "119 s"), (119.6, "2 min 0 s"), (963, "16 min 3 s"), (7500, "2 h 5 min")],
+)
+def test_precise(seconds: float, said: str) -> None:
+    assert precise(seconds) == said
 
 
 def test_names() -> None:
