@@ -13,6 +13,32 @@ from image_builder import Builder, builder_of
 from lab import dnf_base
 from lab.registry import Registry
 
+# Longest first. Each file is one piece of work for one of several workers: a long one that began last would keep one of
+# them busy after the others are done.
+LONG_FILES = (
+    "test_pivot",
+    "test_rollout_on_nodes",
+    "test_rollout_window",
+    "test_hosts_suite",
+    "test_tool_traps",
+    "test_node_trust",
+    "test_migration",
+    "test_staging",
+    "test_build_role",
+    "test_host_modules",
+    "test_both_entries",
+    "test_build_same",
+    "test_build",
+    "test_rollback",
+    "test_kargs",
+    "test_signing",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    rank = {name: number for number, name in enumerate(LONG_FILES)}
+    items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))
+
 
 @pytest.fixture(scope="session")
 def dnf_base_layout() -> Path:
