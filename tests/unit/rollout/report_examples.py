@@ -10,6 +10,7 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_reco
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_steps import NodeResults
 
 OLD, NEW = ("sha256:" + digit * 64 for digit in "01")
+HOSTILE = "\"><script>harmed=1</script><img src=x onerror=harmed=2>\x00\ud800&'</title></style>"
 IMAGE = "registry.example.com/fleet/node:2026.11"
 BEGIN = 1_795_226_400.0  # 2026-11-21 02:00 UTC
 SKIPPED = {"skipped": True, "changed": False, "skip_reason": "Conditional result was False"}
@@ -183,3 +184,14 @@ def fleet(size: int, *, window: int = 4, troubles: bool = True, seed: int = 1) -
         if "ended" in going:
             free[place] = at + going["ended"]["seconds"]
     return record(nodes, now=max(free) + 20.0, planned={"window": window})
+
+
+def hostile_fleet() -> RolloutRecord:
+    """Whatever a node, a pod or an inventory can say is an attack here."""
+    bad, stuck = unhealthy(90.0), held_up(90.0)
+    bad["ended"]["reason"] = HOSTILE
+    bad["health"]["checks"][1].update(name=HOSTILE, told=HOSTILE)
+    stuck["drain"]["pods"][0].update(name=HOSTILE, reason=HOSTILE)
+    stuck["drain"]["budgets"][0]["name"] = HOSTILE
+    unstaged = {"staging": {"failed": True, "msg": HOSTILE}}
+    return record({HOSTILE: bad, "n2": stuck, "n3": unstaged}, pool=HOSTILE, image=HOSTILE, digests=(HOSTILE,))
