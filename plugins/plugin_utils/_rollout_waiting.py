@@ -86,24 +86,23 @@ class _Watch:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._known: object = None
+        self._here: object = None
         self._was_head = False
         self._looked = self._asked = -math.inf
 
     def shows_change(self, is_head: bool, waits_for_itself: bool, time_has_come: bool) -> bool:
         """Whether the store is to be asked: at first, as the new head, after a change, and at times without one."""
-        now = time.monotonic()
+        now, here = time.monotonic(), self._store.changed_here
         becomes_head = is_head and not self._was_head
         self._was_head = is_head
         if time_has_come and (is_head or waits_for_itself):
             self._known = None
         elif self._asked > -math.inf and not becomes_head:
-            every_look_is_cheap = self._store.poll_seconds <= _POLL
-            if (
-                not (is_head or waits_for_itself or every_look_is_cheap)
-                or now - self._looked < self._store.poll_seconds
-            ):
+            may_look = is_head or waits_for_itself or self._store.poll_seconds <= _POLL
+            is_due = here != self._here or now - self._looked >= self._store.poll_seconds
+            if not (may_look and is_due):
                 return False
-        self._looked = now
+        self._looked, self._here = now, here
         seen = (self._store.stamp(), is_head)
         if seen == self._known and now - self._asked <= _LOOK_ANYWAY:
             return False

@@ -32,6 +32,12 @@ class Store(Protocol):
     def poll_seconds(self) -> float:
         """How long to wait between two looks. Where a look is a round trip, only the head of the line should take it."""
 
+    @property
+    def changed_here(self) -> object:
+        """Something that differs after a process of this play changed the state, for nothing but a look at a local file.
+
+        Where every look is as cheap it never differs."""
+
     def check_usable(self) -> None:
         """Raises StoreError, without trying for long, unless the state can be read and replaced. Stores nothing."""
 

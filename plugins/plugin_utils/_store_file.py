@@ -32,6 +32,7 @@ class FileStore:
     state's file is replaced, and a lock on a replaced file locks nothing."""
 
     poll_seconds = 0.5
+    changed_here = None
 
     def __init__(self, directory: Path, pool: str, is_shared: bool = False) -> None:
         self._directory = directory

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The file whose byte locks are the line of the waiting workers. It is local to the play, whatever keeps the state."""
+"""What the workers of one play tell each other through files of their own, whatever keeps the state: who waits in line, and
+when one of them changed the state."""
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import os
 from pathlib import Path
-from urllib.parse import quote
 
 from ansible import constants
 from ansible_collections.imagemode.nodes.plugins.plugin_utils._store import StoreError
@@ -16,11 +18,29 @@ def open_line(pool: str) -> int:
 
     It lies in Ansible's temporary directory, which belongs to one process and its workers, and ends with them.
     """
-    file = Path(constants.DEFAULT_LOCAL_TMP) / f"imagemode-{quote(pool, safe='')}.line"
     try:
-        return os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        return os.open(_file(pool, "line"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise StoreError(
-            f"the line of the waiting nodes cannot be kept in {file.parent}, which is ansible's own temporary directory: {error}. "
-            "Make room there, or set local_tmp in ansible.cfg."
+            "the line of the waiting nodes cannot be kept in ansible's own temporary directory "
+            f"{constants.DEFAULT_LOCAL_TMP}: {error}. Make room there, or set local_tmp in ansible.cfg."
         ) from error
+
+
+def note_change(pool: str) -> None:
+    """The state was changed by this worker. Without room for the note the others see it a little later."""
+    with contextlib.suppress(OSError):
+        _file(pool, "changed").touch(0o600)
+
+
+def last_change(pool: str) -> object:
+    """Something that differs after every `note_change`."""
+    try:
+        return _file(pool, "changed").stat().st_mtime_ns
+    except OSError:
+        return None
+
+
+def _file(pool: str, kind: str) -> Path:
+    digest = hashlib.sha256(pool.encode()).hexdigest()[:16]
+    return Path(constants.DEFAULT_LOCAL_TMP) / f"imagemode-{digest}.{kind}"

@@ -14,6 +14,7 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_stat
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_state_json import StateError, load_state
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_wording import spoken
 from ansible_collections.imagemode.nodes.plugins.plugin_utils._store import StoreError
+from ansible_collections.imagemode.nodes.plugins.plugin_utils._store_line import last_change, note_change
 
 Result = TypeVar("Result")
 
@@ -60,6 +61,11 @@ class RemoteStore(ABC):
     def _how_to_remove(self) -> str:
         """What a person does to make the pool begin anew."""
 
+    @property
+    def changed_here(self) -> object:
+        """See Store.changed_here."""
+        return last_change(self._pool)
+
     def check_usable(self) -> None:
         """See Store.check_usable. A mistake in the options must show at once, so a lost store is not waited for."""
         self._probe()
@@ -90,7 +96,10 @@ class RemoteStore(ABC):
                 return True
             return tries > 1 and self._fetch() == new
 
-        return self._persistently(put)
+        done = self._persistently(put)
+        if done:
+            note_change(self._pool)
+        return done
 
     def _persistently(self, work: Callable[[], Result]) -> Result:
         """Do `work` until the store answers, or patience ends. Raises StoreLost then."""
