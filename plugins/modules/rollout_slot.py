@@ -69,6 +69,9 @@ options:
   from_digest:
     description: The digest that the node ran before, to be remembered with the slot.
     type: str
+  from_checksum:
+    description: The ostree commit that the node ran before, to be remembered with the slot. A plain ostree deployment has no digest.
+    type: str
   boot_id:
     description: The boot id of the node before, to be remembered with the slot.
     type: str
@@ -156,6 +159,9 @@ slot:
     from_digest:
       description: What it ran before.
       type: str
+    from_checksum:
+      description: The ostree commit that it ran before.
+      type: str
     boot_id:
       description: Its boot id before.
       type: str
@@ -201,6 +207,10 @@ phase_before:
   type: str
 from_digest:
   description: What the node ran before it left service, or null.
+  returned: when O(state=held), unless the slot was not granted
+  type: str
+from_checksum:
+  description: The ostree commit that the node ran before it left service, or null.
   returned: when O(state=held), unless the slot was not granted
   type: str
 denied:

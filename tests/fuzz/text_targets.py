@@ -93,6 +93,7 @@ _STATE = {
                 "machine": "m",
             },
             "from_digest": None,
+            "from_checksum": "commit",
             "boot_id": "boot-1",
             "zone": "a",
             "phase_since": 12.0,

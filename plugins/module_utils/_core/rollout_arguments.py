@@ -53,6 +53,7 @@ SLOT: dict[str, dict[str, Any]] = {
     "phase": {"type": "str"},
     "zone": {"type": "str", "default": ""},
     "from_digest": {"type": "str"},
+    "from_checksum": {"type": "str"},
     "boot_id": {"type": "str"},
     "wait_timeout": {"type": "str", "default": "0"},
     "reason": {"type": "str"},

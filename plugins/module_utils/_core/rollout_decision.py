@@ -38,6 +38,7 @@ class Request:
     now: float
     phase: str = "out of service"
     from_digest: str | None = None
+    from_checksum: str | None = None
     boot_id: str | None = None
     zone: str = ""
     target_digests: tuple[str, ...] = ()
@@ -206,13 +207,16 @@ def _resume(state: PoolState, entry: Slot, request: Request, alive: Alive) -> De
 
 def _with_slot(state: PoolState, request: Request, entry: Slot | None) -> PoolState:
     mine = entry is not None and entry.state is SlotState.ACTIVE and request.holder.is_same_process(entry.holder)
+    # What an earlier holder wrote was seen before the node went; what is seen now may be half an update later.
+    is_known = entry is not None and bool(entry.from_digest or entry.from_checksum)
+    origin = entry if entry is not None and is_known else request
     slot = Slot(
         state=SlotState.ACTIVE,
         phase=request.phase,
         since=entry.since if entry and entry.takes_window else request.now,
         holder=request.holder,
-        # What an earlier holder wrote was seen before the node went; what is seen now may be half an update later.
-        from_digest=entry.from_digest if entry and entry.from_digest else request.from_digest,
+        from_digest=origin.from_digest,
+        from_checksum=origin.from_checksum,
         boot_id=entry.boot_id if entry and entry.boot_id else request.boot_id,
         zone=request.zone or (entry.zone if entry else ""),
         phase_since=request.now,

@@ -98,6 +98,7 @@ def _planned(state: PoolState, run: PlanRequest, item: Staging, entry: Slot | No
             held_since=run.now,
             reason=None,
             from_digest=item.from_digest,
+            from_checksum=item.from_checksum,
             boot_id=item.boot_id,
         )
     return seen
@@ -139,6 +140,7 @@ def _not_staged(run: PlanRequest, item: Staging, entry: Slot | None) -> Slot:
         phase=STAGING,
         since=since,
         from_digest=item.from_digest,
+        from_checksum=item.from_checksum,
         boot_id=item.boot_id,
         zone=run.zones.get(item.node, ""),
         phase_since=since,

@@ -27,6 +27,7 @@ class Staging:
     outcome: StagingOutcome
     digest: str | None = None
     from_digest: str | None = None
+    from_checksum: str | None = None
     boot_id: str | None = None
     reason: str | None = None
     booted_since: float | None = None
@@ -50,6 +51,7 @@ def staging_from_result(
     seen: dict[str, Any] = {
         "digest": digest,
         "from_digest": (before.get("booted") or {}).get("digest") or result.get("from_digest"),
+        "from_checksum": (before.get("booted") or {}).get("checksum"),
         "boot_id": before.get("boot_id") or result.get("boot_id"),
         "booted_since": _epoch((before.get("booted") or {}).get("timestamp")),
     }

@@ -35,6 +35,7 @@ class Slot:
     since: float
     holder: Holder | None = None
     from_digest: str | None = None
+    from_checksum: str | None = None
     boot_id: str | None = None
     zone: str = ""
     phase_since: float = 0.0

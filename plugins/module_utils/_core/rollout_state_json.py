@@ -143,6 +143,7 @@ def _slot(item: Mapping[str, Any]) -> Slot:
         since=_number(item["since"]),
         holder=_holder(item["holder"]),
         from_digest=_optional_text(item["from_digest"]),
+        from_checksum=_optional_text(item["from_checksum"]),
         boot_id=_optional_text(item["boot_id"]),
         zone=_text(item["zone"]),
         phase_since=_number(item["phase_since"]),

@@ -163,3 +163,10 @@ def test_a_node_lets_those_go_first_that_the_plan_put_before_it() -> None:
     assert decide(pool(), behind_others, alive).verdict is Verdict.WAIT
     assert decide(pool({"n1": active(GONE)}), behind_others, alive).verdict is Verdict.GRANTED
     assert decide(pool(paused=True), behind_others, alive).verdict is Verdict.HALTED
+
+
+def test_a_plain_ostree_deployment_is_remembered_by_its_commit_alone() -> None:
+    left = active(GONE, since=10.0, from_checksum="commit-0")
+    half_way = replace(REQUEST, from_digest="sha256:new", from_checksum="commit-1")
+    slot = decide(pool({"n1": left}), half_way, alive).state.nodes["n1"]
+    assert (slot.from_digest, slot.from_checksum) == (None, "commit-0")

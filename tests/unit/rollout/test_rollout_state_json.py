@@ -42,6 +42,7 @@ SLOTS = st.builds(
     st.none() | HOLDERS,
     OPTIONAL,
     OPTIONAL,
+    OPTIONAL,
     TEXTS,
     TIMES,
     TIMES,
