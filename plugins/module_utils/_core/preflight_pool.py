@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What stands in the way of a rollout as a whole: the image, the settings, the state of the pool, the cluster around it.
 
-The results come as the modules return them. None is a task that did not run, as a skipped one, and no finding.
+The results come as the modules return them. None is a task that did not run, as a skipped one, and no finding. One that
+failed has none of the fields of success; whether it says `failed` is the play's choice.
 """
 
 from __future__ import annotations
@@ -48,9 +49,9 @@ def judge_image(result: Result | None) -> Iterator[Finding]:
     """Whether the controller found the image, and a digest to prove."""
     if result is None or result.get("skipped"):
         return
-    if result.get("failed"):
+    if "expected_digests" not in result:
         yield error(Check.IMAGE, f"the image was not found: {_said(result)}")
-    elif not result.get("expected_digests"):
+    elif not result["expected_digests"]:
         yield error(
             Check.IMAGE,
             "the image was resolved to no digest that a node could be proven to run",
@@ -62,7 +63,7 @@ def judge_rollout(checked: Result | None) -> Iterator[Finding]:
     """What `rollout_plan` says before anything is staged: the options, the forks, the store and what is in it."""
     if checked is None or checked.get("skipped"):
         return
-    if checked.get("failed"):
+    if "window" not in checked:
         yield error(Check.ROLLOUT, _said(checked))
         return
     if checked.get("denied"):
@@ -85,10 +86,10 @@ def judge_cluster(result: Result | None, drains: bool) -> Iterator[Finding]:
     """What the cluster says of the pool. `drains`: whether the rollout is going to drain, so that budgets and rights count."""
     if result is None or result.get("skipped"):
         return
-    if result.get("failed"):
+    if "nodes" not in result:
         yield error(Check.CLUSTER, f"the cluster could not be asked: {_said(result)}")
         return
-    for node, seen in (result.get("nodes") or {}).items():
+    for node, seen in result["nodes"].items():
         for finding in _cluster_node(seen, drains):
             yield replace(finding, node=str(node))
     etcd = result.get("etcd")

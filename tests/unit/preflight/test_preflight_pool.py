@@ -31,7 +31,7 @@ def cluster(**changes: Any) -> dict[str, Any]:
         (SKIPPED, [], ""),
         ({"expected_digests": ["sha256:1"]}, [], ""),
         ({"expected_digests": []}, [("error", "image")], "no digest"),
-        ({"failed": True, "msg": "manifest unknown"}, [("error", "image")], "manifest unknown"),
+        ({"msg": "manifest unknown", "failed_when_result": False}, [("error", "image")], "manifest unknown"),
     ],
 )
 def test_the_image(result: dict[str, Any] | None, found: list[tuple[str, str]], words: str) -> None:
@@ -45,10 +45,10 @@ def test_the_image(result: dict[str, Any] | None, found: list[tuple[str, str]], 
     [
         (None, [], ""),
         ({"window": 2, "denied": "", "finish": []}, [], ""),
-        ({"failed": True, "msg": "workers: ansible runs with 2 forks"}, [("error", "rollout")], "2 forks"),
-        ({"denied": "sha256:1 is denied: unhealthy", "finish": []}, [("error", "rollout")], "unhealthy"),
-        ({"halted": True, "reason": "it is paused"}, [("error", "rollout")], "it is paused"),
-        ({"denied": "", "finish": ["n2", "n3"]}, [("warning", "rollout")], "n2, n3"),
+        ({"msg": "workers: ansible runs with 2 forks"}, [("error", "rollout")], "2 forks"),
+        ({"window": 2, "denied": "sha256:1 is denied: unhealthy", "finish": []}, [("error", "rollout")], "unhealthy"),
+        ({"window": 2, "halted": True, "reason": "it is paused"}, [("error", "rollout")], "it is paused"),
+        ({"window": 2, "denied": "", "finish": ["n2", "n3"]}, [("warning", "rollout")], "n2, n3"),
     ],
 )
 def test_the_rollout(result: dict[str, Any] | None, found: list[tuple[str, str]], words: str) -> None:
@@ -72,7 +72,7 @@ BUDGET = {
         (None, [], ""),
         (SKIPPED, [], ""),
         (cluster(), [], ""),
-        ({"failed": True, "msg": "no kubeconfig"}, [("error", "cluster")], "no kubeconfig"),
+        ({"msg": "no kubeconfig"}, [("error", "cluster")], "no kubeconfig"),
         (cluster(nodes={"n1": {"name": "n1.x", "found": False}}), [("error", "cluster_node")], "no node n1.x"),
         (
             cluster(nodes={"n1": {**READY, "ready": False, "told": "KubeletNotReady"}}),
