@@ -5,29 +5,26 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterable
 from statistics import median
 
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.image_reference import short_digest
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.markup import Markup, element, together
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_causes import Cause
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_evidence import evidence
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_outcome import Outcome, counts
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_page_style import STYLE
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_page_timeline import (
     all_nodes,
+    evidence_list,
     names_list,
     timeline,
 )
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_record import NodeRecord, RolloutRecord
-from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_steps import Budget, FailedCheck, Pod
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_timeline import moment
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_wording import precise
 
 _BAD = frozenset({Outcome.FAILED, Outcome.ROLLED_BACK, Outcome.UNREACHABLE})
 _WARNING = frozenset({Outcome.KEPT, Outcome.UNSTAGED, Outcome.DENIED, Outcome.AWAITING})
-# Of one cause: more lines of evidence than anybody reads before the first is set right.
-_MOST_EVIDENCE = 12
-
 _POLICY = "default-src 'none'; style-src 'sha256-{}'; base-uri 'none'; form-action 'none'"
 
 
@@ -160,46 +157,18 @@ def _causes(record: RolloutRecord) -> Markup:
 def _cause(cause: Cause, pool: str, nodes: list[NodeRecord]) -> Markup:
     style = "bad" if cause.outcome in _BAD else "warn" if cause.outcome in _WARNING else ""
     title = cause.nodes[0] if len(nodes) == 1 else f"{len(nodes)} nodes"
-    evidence = _evidence(nodes)
+    lines = evidence(nodes)
     command = cause.command(pool)
     return element(
         "article",
         element("h3", title, " ", element("em", cause.outcome.value)),
         element("p", cause.reason),
         names_list(cause.nodes) if len(nodes) > 1 else None,
-        element("ul", *(element("li", line) for line in evidence)) if evidence else None,
+        evidence_list(lines),
         element("p", element("b", "Next: "), cause.next, class_="next"),
         element("p", element("code", command), class_="type") if command else None,
         class_=f"card cause {style}".rstrip(),
     )
-
-
-def _evidence(nodes: Iterable[NodeRecord]) -> list[str]:
-    """What checks, pods and budgets said, each once."""
-    told: dict[str, None] = {}
-    for node in nodes:
-        told.update(dict.fromkeys((*map(_check, node.checks), *map(_pod, node.pods), *map(_budget, node.budgets))))
-    lines = list(told)
-    if len(lines) <= _MOST_EVIDENCE:
-        return lines
-    return [*lines[:_MOST_EVIDENCE], f"and {len(lines) - _MOST_EVIDENCE} more, in the JSON file"]
-
-
-def _check(check: FailedCheck) -> str:
-    return f"check {check.name}{' on the old image' if check.after_rollback else ''}: {check.told or 'not right'}"
-
-
-def _pod(pod: Pod) -> str:
-    return f"pod {pod.name} {pod.outcome}{f': {pod.reason}' if pod.reason else ''}"
-
-
-def _budget(budget: Budget) -> str:
-    seen = []
-    if budget.allowed is not None:
-        seen.append(f"allows {budget.allowed} disruptions")
-    if budget.healthy is not None and budget.wanted is not None:
-        seen.append(f"{budget.healthy} pods healthy of {budget.wanted} wanted")
-    return f"budget {budget.name}: {', '.join(seen)}" if seen else f"budget {budget.name}"
 
 
 def _nodes(record: RolloutRecord) -> Markup:

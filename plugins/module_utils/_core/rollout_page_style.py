@@ -42,7 +42,7 @@ dt{color:var(--soft);font-size:.875rem}
 .cause{border-left:4px solid var(--wait)}.cause.bad{border-left-color:var(--bad)}.cause.warn{border-left-color:var(--drain)}
 .cause h3{color:inherit;font-size:1rem;padding:0 0 .25rem}
 .cause h3 em{font-style:normal;font-weight:400;color:var(--soft)}.cause.bad h3 em{color:var(--bad)}.cause.warn h3 em{color:var(--warn)}
-.cause ul{margin:.6rem 0 0;padding-left:1.1rem}.cause li{margin:.15rem 0}
+.cause ul,.more ul{margin:.6rem 0;padding-left:1.1rem}.cause li{margin:.15rem 0}.cause ul{margin-bottom:0}
 .next{margin-top:.7rem;padding-top:.7rem;border-top:1px solid var(--line);color:var(--soft)}
 .next b{color:var(--ink);font-weight:600}
 .type{margin-top:.5rem}.type code{display:block;padding:.5rem .75rem;background:var(--bg);border-radius:6px}

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.image_reference import short_digest
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.markup import Markup, element, together
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_evidence import evidence
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_outcome import Outcome
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_record import NodeRecord, RolloutRecord
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_steps import Step, StepKind
@@ -195,7 +196,13 @@ def _way(node: NodeRecord) -> Markup:
         for step in node.steps
     ]
     reason = element("p", node.outcome.reason) if node.outcome.reason else None
-    return element("div", reason, element("table", element("tbody", *rows)), class_="more")
+    table = element("table", element("tbody", *rows))
+    return element("div", reason, evidence_list(evidence([node])), table, class_="more")
+
+
+def evidence_list(lines: Sequence[str]) -> Markup | None:
+    """Nothing where there is none."""
+    return element("ul", *(element("li", line) for line in lines)) if lines else None
 
 
 def all_nodes(record: RolloutRecord) -> Markup:

@@ -95,6 +95,14 @@ def test_evidence_and_what_to_type_next() -> None:
     assert '\'{"imagemode_store_state": "released", "imagemode_store_nodes": ["n3"]}\'' in said
 
 
+def test_a_budget_that_let_go_in_the_end_is_told_with_its_node() -> None:
+    slow = updated(90.0)
+    slow["drain"]["budgets"] = held_up(90.0)["drain"]["budgets"]
+    said = read(n1=slow).texts()
+    assert "What to do" not in said
+    assert "budget shop/db: allows 0 disruptions" in said
+
+
 def test_every_step_is_told_with_its_seconds() -> None:
     said = read(n1=unhealthy(90.0, 50.0)).texts()
     for words in ("stage", "wait for its turn", "drain", "reboot", "health", "roll back", "reboot into the old image"):
