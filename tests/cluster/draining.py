@@ -26,9 +26,13 @@ class Draining:
 
     def __init__(self, cluster: Cluster, user: str = "rollout") -> None:
         self.cluster = cluster
-        self.user = user
+        self.act_as(user)
         self.lines: list[str] = []
         self.check = False
+
+    def act_as(self, user: str) -> None:
+        """From now on as this user."""
+        self.kubeconfig = str(self.cluster.kubeconfig(user))
 
     def drain(self, node: str, **options: Any) -> dict[str, Any]:
         """The result of node_drain; a `deadline` of 20 s, unless it is given."""
@@ -59,8 +63,7 @@ class Draining:
         found._task = SimpleNamespace(check_mode=self.check)
         found.say = self.lines.append  # type: ignore[method-assign, assignment]
         defaults = {name: option.get("default") for name, option in spec.items()}
-        kubeconfig = {"kubeconfig": str(self.cluster.kubeconfig(self.user))}
-        options = {**defaults, "pool": POOL, **kubeconfig, **given}
+        options = {**defaults, "pool": POOL, "kubeconfig": self.kubeconfig, **given}
         result: dict[str, Any] = found.acted(options, variables)
         return result
 

@@ -80,6 +80,6 @@ def refusals(pods: Sequence[Pod], rules: DrainRules, budgets: Sequence[Budget]) 
 def is_unconfirmed(pod: Pod, node_ready: bool, now: float) -> bool:
     """Whether a stopping pod is as gone as the cluster will ever know: its grace is over, and its node does not answer.
 
-    `now` is in seconds since 1970, by a clock that may differ a little from the cluster's: half a minute is allowed for.
+    `now` is in seconds since 1970, by a clock that may differ a little from the cluster's: ten seconds are allowed for.
     """
-    return not node_ready and pod.gone_by is not None and now > pod.gone_by + 30.0
+    return not node_ready and pod.gone_by is not None and now > pod.gone_by + 10.0

@@ -96,11 +96,11 @@ def test_a_node_that_does_not_answer_confirms_nothing() -> None:
     board.answered(board.due(0.0)[0], GRANTED, 0.0)
     stopping = pod("a", deleted=gone_by)
     assert stopping.gone_by is not None
-    board.look([stopping], False, 1.0, stopping.gone_by + 20)
+    board.look([stopping], False, 1.0, stopping.gone_by + 9)
     assert outcomes(board) == {"a": "stopping"}
-    board.look([stopping], False, 2.0, stopping.gone_by + 31)
+    board.look([stopping], False, 2.0, stopping.gone_by + 11)
     assert (outcomes(board), board.left) == ({"a": "unconfirmed"}, [])
-    board.look([stopping], False, 3.0, stopping.gone_by + 32)
+    board.look([stopping], False, 3.0, stopping.gone_by + 12)
     assert outcomes(board) == {"a": "unconfirmed"}
 
 

@@ -80,7 +80,7 @@ def test_two_budgets_over_a_pod_are_seen_before_anything_moves() -> None:
 
 @pytest.mark.parametrize(
     ("node_ready", "seconds_over", "unconfirmed"),
-    [(False, 31, True), (False, 29, False), (True, 3600, False)],
+    [(False, 11, True), (False, 9, False), (True, 3600, False)],
 )
 def test_a_pod_of_a_node_that_does_not_answer_counts_as_gone_when_its_time_is_over(
     node_ready: bool, seconds_over: float, unconfirmed: bool
