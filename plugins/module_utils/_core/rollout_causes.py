@@ -36,8 +36,8 @@ _NEXT = {
         "follow. If it is gone for good, remove it from the inventory and release its place:"
     ),
     Outcome.ROLLED_BACK: (
-        "In service on the image it ran before. Nobody else gets this image in this pool: build one that is well and roll that out, "
-        "or, once you know better, allow it again:"
+        "In service on the image it ran before. Build an image that is well, and roll that out. To try this one again in spite of it, "
+        "allow it:"
     ),
     Outcome.UNREACHABLE: (
         "Nobody knows whether it is in service, so it counts as out of service. Bring it back, then run the rollout again."

@@ -8,7 +8,7 @@ STYLE = """
 --bg:#f6f6f3;--card:#fff;--ink:#1d2126;--soft:#5a626d;--line:#e2e3df;--track:#e9e9e5;
 --ok:#1f7a54;--bad:#b3261e;--warn:#8f5b00;--badbg:#fcefed;--warnbg:#fbf3e2;--okbg:#e9f4ee;
 --stage:#9aa3b0;--wait:#c9cdd3;--drain:#e0a030;--reboot:#3b74b8;--health:#4aa583;--undrain:#8ccbb4;--rollback:#8e4a9e}
-@media (prefers-color-scheme:dark){:root{
+@media screen and (prefers-color-scheme:dark){:root{
 --bg:#14171a;--card:#1c2024;--ink:#e4e6e8;--soft:#9ba3ad;--line:#2f353b;--track:#2a2f35;
 --ok:#5fc39a;--bad:#f0857c;--warn:#e0b060;--badbg:#33201f;--warnbg:#2f2818;--okbg:#1a2b24;
 --stage:#6f7a88;--wait:#454c54;--drain:#c98f2e;--reboot:#5b95d8;--health:#58b893;--undrain:#2f6f5c;--rollback:#b87fc7}}
