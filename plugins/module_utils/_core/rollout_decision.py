@@ -112,11 +112,14 @@ def _no_room(state: PoolState, request: Request, alive: Alive) -> Decision | Non
     """What keeps a node because of others that are out of service; None if there is room in the window and in its zone."""
     taken = tuple(name for name in state.out_of_service if name != request.node)
     entry = state.nodes.get(request.node)
+    # What others have cordoned has its place, but may serve until it is drained: of such nodes, too, no more than the window
+    # are updated at once.
     has_place = entry is not None and entry.takes_window
-    if len(taken) >= state.window and not has_place:
-        if not any(_is_worked_on(state, name) for name in taken):
-            return Decision(Verdict.HALTED, state, f"the window of {state.window} is taken by {_told(state, taken)}")
-        return Decision(Verdict.WAIT, state, _why_stuck(state, taken, alive), taken)
+    others = tuple(name for name in taken if not has_place or state.nodes[name].state is not SlotState.AWAY)
+    if len(others) >= state.window:
+        if not any(_is_worked_on(state, name) for name in others):
+            return Decision(Verdict.HALTED, state, f"the window of {state.window} is taken by {_told(state, others)}")
+        return Decision(Verdict.WAIT, state, _why_stuck(state, others, alive), others)
     zones: dict[str, list[str]] = {}
     for name in taken:
         zones.setdefault(state.nodes[name].zone, []).append(name)

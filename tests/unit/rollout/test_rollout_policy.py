@@ -107,6 +107,12 @@ WAITING: dict[str, tuple[PoolState, tuple[str, ...], float | None, str]] = {
         None,
         "canaries go first",
     ),
+    "cordoned by others, as many as the window being updated": (
+        pool({"n1": away(), "n2": active(), "n3": active(), "n4": away()}),
+        ("n2", "n3"),
+        None,
+        "",
+    ),
     "a cordoned node is one of the full window": (pool({"n2": active(), "n3": away()}), ("n2", "n3"), None, ""),
 }
 
