@@ -130,8 +130,8 @@ class HostStore(RemoteStore):
         except NodeUnreachable as failure:
             self._reset()
             raise StoreLost(f"The store's host {self._host} does not answer: {failure}") from failure
-        except ShellFailed as failure:
-            raise StoreError(f"the store's host {self._host} cannot be used: {failure}") from failure
+        except ShellFailed as failure:  # a host that is just starting or stopping does that, too
+            raise StoreLost(f"The store's host {self._host} cannot be used: {failure}") from failure
         if outcome.timed_out:
             raise StoreLost(
                 f"{self.place} was not reached within {_STEP_SECONDS} s: its disk hangs, or a process keeps "
