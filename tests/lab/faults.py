@@ -102,6 +102,17 @@ _ALL = (
         "The RPM repository has none of `packages` any more: `Packages not found` for whoever has them layered.",
         packages=("labtool",),
     ),
+    Fault(
+        "units-in-trouble",
+        "`units` are in the `state` failed, activating or inactive, whatever was started.",
+        units=("lab-agent.service",),
+        state="failed",
+    ),
+    Fault(
+        "boot-unfinished",
+        "The boot waits for `units`: systemd calls the host `starting`, as it does while any job is open.",
+        units=("lab-agent.service",),
+    ),
     Fault("unreachable", "No connection to the host succeeds; the host itself carries on."),
     Fault("connection-drops", "The connection is lost `seconds` after a command began.", seconds=1.0, times=1),
 )
@@ -123,8 +134,9 @@ def prepared(name: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
         known = ", ".join(fault.parameters) or "none"
         raise UnknownFault(f"fault {name!r} has no parameter {', '.join(unknown)}; its parameters: {known}")
     stored = {**fault.parameters, **parameters, "since": time.time()}
-    if isinstance(stored.get("packages"), str):
-        stored["packages"] = stored["packages"].split(",")
+    for name in ("packages", "units"):
+        if isinstance(stored.get(name), str):
+            stored[name] = stored[name].split(",")
     return stored
 
 

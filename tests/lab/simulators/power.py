@@ -162,6 +162,10 @@ def _finalize(host: Host) -> tuple[str | None, str | None]:
             return None, NO_SPACE
         host.reload()
         finalized = sysroot.finalize(host)
+        if finalized:
+            from lab.simulators import greenboot
+
+            greenboot.arm(host)
     except MergeConflict as error:
         return None, str(error)
     finally:
@@ -216,6 +220,10 @@ def _come_up(host: Host, *, at: float) -> None:
     _start_units(host)
     write_json(host.path("power.json"), {"state": "up", "kind": None, "stop_at": None, "up_at": None, "booted_at": at})
     host.journal.append("boot", t=at, **fields)
+    if os.path.exists(host.path("transient", "greenboot.json")):
+        from lab.simulators import greenboot
+
+        greenboot.react(host)
 
 
 def _come_up_softly(host: Host, power: dict[str, Any], *, at: float) -> None:

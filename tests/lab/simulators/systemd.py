@@ -56,8 +56,8 @@ class Systemd:
             return self.request("soft-reboot" if verb == "soft-reboot" else "poweroff", force=force)
         if verb == "show" and not names and "SoftRebootsCount" in (values.get("--property") or ()):
             return self._show_count(value_only="--value" in options)
-        if verb == "is-system-running":
-            return self._is_system_running()
+        if verb in ("is-system-running", "list-units", "list-jobs") or (verb == "show" and not names):
+            return self._manager(verb, options, values)
         from lab.simulators.units import Units
 
         return Units(self.host).run(verb, names, options, values)
@@ -80,10 +80,24 @@ class Systemd:
         print(number if value_only else f"SoftRebootsCount={number}")
         return 0
 
-    def _is_system_running(self) -> int:
-        state = "running" if power.read(self.host)["state"] == "up" else "stopping"
-        print(state)
-        return 0 if state == "running" else 1
+    def _manager(self, verb: str, options: set[str], values: dict[str, list[str]]) -> int:
+        from lab.simulators import manager
+
+        if verb == "is-system-running":
+            state = manager.state(self.host)
+            print(state)
+            return 0 if state == "running" else 1
+        if verb == "list-jobs":
+            manager.list_jobs(self.host)
+        elif verb == "show":
+            asked = {name for group in values.get("--property", []) for name in group.split(",")}
+            manager.show(self.host, asked, bare="--value" in options)
+        elif values.get("--state") == ["failed"] and {"--plain", "--no-legend"} <= options:
+            manager.list_failed(self.host)
+        else:
+            sys.stderr.write("the lab's systemctl lists only --state=failed --plain --no-legend\n")
+            return 1
+        return 0
 
     def shutdown(self, argv: list[str]) -> int:
         """`shutdown [-r|-h|-P] [now|+0]`: only an immediate one is simulated; -c has nothing to cancel."""

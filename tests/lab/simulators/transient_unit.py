@@ -40,6 +40,15 @@ class TransientUnit:
         record = read_json(_path(host, name))
         return None if record is None else cls(host, name, record)
 
+    @staticmethod
+    def names(host: Host) -> list[str]:
+        """The units that are loaded."""
+        try:
+            files = os.listdir(host.path("transient", "units"))
+        except FileNotFoundError:
+            return []
+        return sorted(file[: -len(".json")] for file in files if file.endswith(".json"))
+
     def save(self) -> None:
         write_json(_path(self.host, self.name), self.record)
 

@@ -83,6 +83,9 @@ class Units:
         transient = TransientUnit.load(self.host, unit)
         if transient is not None:
             return transient.active
+        broken = self.host.fault("units-in-trouble")
+        if broken is not None and unit in broken["units"]:
+            return str(broken["state"])
         at_boot = unit in RUNNING_AT_BOOT or (unit in UPDATE_TIMERS and self.exists(unit) and self.enabled(unit))
         return self.changed.get(unit, "active" if at_boot else "inactive")
 
@@ -127,11 +130,16 @@ class Units:
         timer = unit.endswith(".timer")
         properties = {
             **(DEFAULTS if not timer else {"Result": "success"}),
+            **({"Result": "exit-code"} if state == "failed" else {}),
             "Id": unit,
             "Description": unit,
             "LoadState": "masked" if self.files.masked(unit) else "loaded" if self.loaded(unit) else "not-found",
             "ActiveState": state,
-            "SubState": {"active": "waiting" if timer else "running", "failed": "failed"}.get(state, "dead"),
+            "SubState": {
+                "active": "waiting" if timer else "running",
+                "failed": "failed",
+                "activating": "auto-restart",
+            }.get(state, "dead"),
             "UnitFileState": "transient" if transient else self._unit_file_state(unit),
             "ConditionResult": "yes" if state != "inactive" else "no",
         }
@@ -202,6 +210,10 @@ class Units:
         """What becomes of a unit that is started: its program is not run, only looked for."""
         programs = [value.split()[0].lstrip("-@:+!") for value in self.files.values(unit, "Service", "ExecStart")]
         state = "active" if all(self.host.resolve(program) for program in programs) else "failed"
+        if unit == "greenboot-healthcheck.service":
+            from lab.simulators import greenboot
+
+            state = greenboot.judge(self.host)
         self.host.journal.append("unit", unit=unit, state=state)
         return state
 
