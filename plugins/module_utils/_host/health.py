@@ -278,7 +278,7 @@ class HealthGate:
             if not standing.ok
         ]
         if not wrong:
-            return f"all is right, but not for the {self.wish.stable_for:.0f} s of stable_for."
+            return f"All is right, but not for the {self.wish.stable_for:.0f} s of stable_for."
         wrong.sort(key=lambda entry: not entry[0])
         sentences = [
             f"{standing.told}." if standing.told.startswith(check.name) else f"{check.name}: {standing.told}."

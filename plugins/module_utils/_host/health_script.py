@@ -46,7 +46,7 @@ limit() {
   [ "$seconds" -ge 1 ] || seconds=1
 }
 tell() { printf '%s %s %s\n' "$1" "${2:--}" "$3" >"$dir/$n"; }
-last_words() { grep -v '^[[:space:]]*$' "$dir/$n.err" 2>/dev/null | tail -n 1 | tr '\000-\037\177' ' ' | cut -c 1-300; }
+last_words() { grep -v -e '^[[:space:]]*$' -e '^Terminated$' "$dir/$n.err" 2>/dev/null | tail -n 1 | tr '\000-\037\177' ' ' | cut -c 1-300; }
 ask_systemd() { timeout -k 5 "$seconds" systemctl "$@" 2>"$dir/$n.err" </dev/null; }
 
 properties() {
@@ -141,7 +141,8 @@ look_http() {
       code=$(status_line) ;;
     busybox)
       case $url in https:*) [ "$verify" = 0 ] || { tell never - "tool=busybox missing=tls"; return; } ;; esac
-      timeout -k 5 "$((seconds + 2))" wget -q -S -T "$seconds" -O "$body" "$url" 2>"$dir/$n.err" </dev/null
+      # Without -T, which it dies of (a segmentation fault, observed with the static busybox 1.35 of Debian 12).
+      timeout -k 5 "$seconds" wget -q -S -O "$body" "$url" 2>"$dir/$n.err" </dev/null
       code=$(status_line) ;;
     *) tell never - "tool=none"; return ;;
   esac
@@ -155,7 +156,9 @@ look_http() {
     tell no - "code=$code size=large"
     return
   fi
-  sum=$(cksum <"$body" | tr ' ' -)
+  sum=$(sha256sum <"$body")
+  sum=${sum%% *}
+  [ -n "$sum" ] || { tell no - "code=$code say=no sha256sum"; return; }
   verdict=ask
   case ,$good, in *",$sum,"*) verdict=ok ;; esac
   case ,$bad, in *",$sum,"*) verdict=no ;; esac
@@ -176,7 +179,7 @@ look_command() {
   clock
   late=0 verdict=no said=
   case $code in 124|137|143) [ $((now - began)) -lt $((seconds * 100)) ] || late=1 ;; esac
-  case $late/,$codes, in 0/*",$code,"*) verdict=ok ;; *) said=$(last_words) ;; esac
+  case $late/,$codes, in 0/*",$code,"*) verdict=ok ;; 0/*) said=$(last_words) ;; esac
   tell "$verdict" - "code=$code late=$late seconds=$seconds say=$said"
 }
 
