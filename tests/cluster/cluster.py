@@ -52,7 +52,7 @@ class Cluster:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stop_following()
+        self.follow_nobody()
         self._server.crash()
 
     # ways in
@@ -381,7 +381,7 @@ class Cluster:
 
     def reset(self) -> None:
         """Answer, and forget everything that a test made. Namespaces stay, empty: it takes seconds to remove one."""
-        self._stop_following()
+        self.follow_nobody()
         self.answer()
         self.up()
         self.users.forget_tokens()
@@ -403,7 +403,8 @@ class Cluster:
                 self.api.delete(path, {"gracePeriodSeconds": 0})
         return not found
 
-    def _stop_following(self) -> None:
+    def follow_nobody(self) -> None:
+        """Look at no node of the lab any more: before they are destroyed."""
         while self._followings:
             self._followings.pop().stop()
 
