@@ -86,6 +86,9 @@ options:
     description: Seconds in which the registry must answer the node.
     type: int
     default: 20
+notes:
+  - Needs no Python on the node. POSIX shell scripts go over the connection on standard input.
+  - Needs root on the node, directly or with C(become).
 seealso:
   - module: imagemode.nodes.preflight_report
   - module: imagemode.nodes.image_mode_info
