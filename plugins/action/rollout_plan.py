@@ -9,7 +9,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.duration import parse_duration
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.health_checks import HealthCheckError, parse_checks
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.image_reference import short_digest
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.unknown_names import unknown_names
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.maintenance_window import MaintenanceWindow
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_arguments import PLAN
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_cluster import ClusterNode, cluster_nodes
@@ -45,6 +47,7 @@ from ansible_collections.imagemode.nodes.plugins.plugin_utils._rollout_action im
     pool_members,
     require_forks,
 )
+from ansible_collections.imagemode.nodes.plugins.plugin_utils._known_variables import PREFIX, known_variables
 from ansible_collections.imagemode.nodes.plugins.plugin_utils._rollout_controller import Controller
 from ansible_collections.imagemode.nodes.plugins.plugin_utils._store import Store, transact
 from ansible_collections.imagemode.nodes.plugins.plugin_utils._store_selection import platform_job, select_store
@@ -76,6 +79,7 @@ class ActionModule(ControllerAction):
         self, options: dict[str, Any], task_vars: dict[str, Any], store: Store, size: int, window: int
     ) -> dict[str, Any]:
         """Staging comes before planning, and what it stages boots at the next reboot, whoever asks for that one."""
+        _guard_variables(options, task_vars)
         store.check_usable()
         state, _version = store.read()
         targets = options["expected_digests"]
@@ -182,6 +186,20 @@ def _zones(options: Mapping[str, Any], cluster: Mapping[str, ClusterNode]) -> di
             "them with topology.kubernetes.io/zone in the cluster."
         )
     return zones
+
+
+def _guard_variables(options: Mapping[str, Any], task_vars: Mapping[str, Any]) -> None:
+    """What would show when the first node is out of service already, or never."""
+    unknown = unknown_names([str(name) for name in task_vars if str(name).startswith(PREFIX)], known_variables())
+    if unknown:
+        raise GuardError(
+            f"nobody reads {', '.join(unknown)}. Names that start with {PREFIX} are those of this collection: correct them, or call "
+            "yours something else."
+        )
+    try:
+        parse_checks(options["health_checks"])
+    except HealthCheckError as error:
+        raise GuardError(str(error)) from error
 
 
 def _guard_nodes(options: Mapping[str, Any], members: tuple[str, ...], task_vars: Mapping[str, Any]) -> None:

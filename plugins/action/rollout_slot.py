@@ -69,7 +69,13 @@ class ActionModule(ControllerAction):
             return self._hold(options, task_vars, node, store, controller)
         if options["state"] == "status":
             state, _version = store.read()
-            return {"changed": False, **_described(state, node), "msg": _status_line(state, node, options["pool"])}
+            digests = options["expected_digests"] or (state.target_digests if state else ())
+            return {
+                "changed": False,
+                **_described(state, node),
+                "denied": denied_text(state, digests) if state else "",
+                "msg": _status_line(state, node, options["pool"]),
+            }
         return self._end(options, node, store, controller)
 
     def _hold(

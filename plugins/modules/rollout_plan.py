@@ -127,6 +127,13 @@ options:
     description: What the cluster says about the nodes, RV(imagemode.nodes.node_cluster_info#module:nodes).
     type: dict
     default: {}
+  health_checks:
+    description:
+      - The C(checks) that M(imagemode.nodes.node_health_info) is going to be given. With O(state=checked) a mistake in them shows before
+        anything is staged.
+    type: list
+    elements: raw
+    default: []
   control_plane:
     description:
       - Whether the nodes are control planes, which leave service one at a time whatever O(max_unavailable) is.

@@ -39,6 +39,7 @@ PLAN: dict[str, dict[str, Any]] = {
     "approved": {"type": "bool", "default": False},
     "overdue": {"type": "str", "default": "2h"},
     "cluster": {"type": "dict", "default": {}},
+    "health_checks": {"type": "list", "elements": "raw", "default": []},
     "control_plane": {"type": "str", "choices": ["auto", "true", "false"], "default": "auto"},
     "expected_digests": {"type": "list", "elements": "str", "default": []},
     "staging": {"type": "str", "default": "node_rollout_staging"},
