@@ -11,7 +11,6 @@ from typing import Any
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.duration import parse_duration
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.health_checks import HealthCheckError, parse_checks
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.image_reference import short_digest
-from ansible_collections.imagemode.nodes.plugins.module_utils._core.unknown_names import unknown_names
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.maintenance_window import MaintenanceWindow
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_arguments import PLAN
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_cluster import ClusterNode, cluster_nodes
@@ -41,13 +40,14 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_stat
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_state_json import state_as_dict
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_window import NodeLimit
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_wording import names
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.unknown_names import unknown_names
+from ansible_collections.imagemode.nodes.plugins.plugin_utils._known_variables import PREFIX, known_variables
 from ansible_collections.imagemode.nodes.plugins.plugin_utils._rollout_action import (
     ControllerAction,
     GuardError,
     pool_members,
     require_forks,
 )
-from ansible_collections.imagemode.nodes.plugins.plugin_utils._known_variables import PREFIX, known_variables
 from ansible_collections.imagemode.nodes.plugins.plugin_utils._rollout_controller import Controller
 from ansible_collections.imagemode.nodes.plugins.plugin_utils._store import Store, transact
 from ansible_collections.imagemode.nodes.plugins.plugin_utils._store_selection import platform_job, select_store
