@@ -27,7 +27,11 @@ from ansible_collections.imagemode.nodes.plugins.plugin_utils._cluster import (
     segment,
 )
 from ansible_collections.imagemode.nodes.plugins.plugin_utils._cluster_node import cordon, read_node
-from ansible_collections.imagemode.nodes.plugins.plugin_utils._cluster_patience import SPEAK_EVERY, Patience
+from ansible_collections.imagemode.nodes.plugins.plugin_utils._cluster_patience import (
+    FORBIDDEN_AT_MOST,
+    SPEAK_EVERY,
+    Patience,
+)
 
 _BUDGETS = "/apis/policy/v1/poddisruptionbudgets"
 # Between two looks at the pods: short at first, for most of them stop at once.
@@ -58,6 +62,7 @@ class Drain:
         self._trouble = ""
         self._told: set[tuple[str, ...]] = {("", "")}
         self._tries = 0
+        self._answered = self._began
         self._looked = float("-inf")
         self._not_before = float("-inf")
 
@@ -152,10 +157,13 @@ class Drain:
             # New pods on a cordoned node are rare. Without its cordon the same pods would come back for ever.
             if self._looked > self._began and self.board.has_new(pods):
                 self._still_cordoned()
-            self._trouble, self._tries = "", 0
+            self._trouble, self._tries, self._answered = "", 0, time.monotonic()
         except ClusterError as error:
-            if isinstance(error, ClusterRefused) and error.status == 403:
+            is_forbidden = isinstance(error, ClusterRefused) and error.status == 403
+            if is_forbidden and time.monotonic() - self._answered > FORBIDDEN_AT_MOST + _LOOK_LATEST:
                 raise
+            if not is_forbidden:
+                self._answered = time.monotonic()
             self._trouble = str(error)
             self._tries += 1
             self._not_before = time.monotonic() + pause(self._tries, None)

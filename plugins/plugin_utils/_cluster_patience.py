@@ -19,6 +19,8 @@ from ansible_collections.imagemode.nodes.plugins.plugin_utils._cluster import (
 _Result = TypeVar("_Result")
 SPEAK_EVERY = 30.0
 _AFTER_CONFLICT = 0.02
+# An API server that just started forbids what it allows once it has read its rules.
+FORBIDDEN_AT_MOST = 10.0
 
 
 class Voice:
@@ -65,17 +67,19 @@ class Patience:
     def calling(self, call: Callable[[], _Result], renewed: bool = False) -> _Result:
         """What `call` returns, tried again while the server is away, and after somebody changed the object in between.
 
-        `renewed`: also while it does not accept the credentials, because they were good before and may be renewed. Raises
-        the last ClusterError when the time is up, and any other at once.
+        `renewed`: also while it does not accept the credentials, because they were good before and may be renewed, and for
+        a moment while it forbids what it allowed before. Raises the last ClusterError when the time is up, and any other at
+        once.
         """
         tries = 0
+        began = time.monotonic()
         while True:
             try:
                 return call()
             except ClusterError as error:
                 passing = isinstance(error, (ClusterUnreachable, ClusterConflict))
-                if isinstance(error, ClusterRefused) and error.status == 401:
-                    passing = renewed
+                if isinstance(error, ClusterRefused) and renewed:
+                    passing = error.status == 401 or time.monotonic() - began < FORBIDDEN_AT_MOST
                 if not passing or self.is_over:
                     raise
                 if isinstance(error, ClusterConflict):

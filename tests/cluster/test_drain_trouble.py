@@ -155,6 +155,7 @@ def test_the_server_restarts_during_the_drain(cluster: Cluster, draining: Draini
     cluster.wait_for(lambda: bool(cluster.requests("rollout", "create", "pods/eviction")), "nothing was evicted")
     cluster.restart(down=2)
     result = running.result(90)
+    assert not result.get("failed"), result["msg"]
     assert set(outcomes(result).values()) == {"evicted"}
     assert cluster.pods(node="n1") == []
 

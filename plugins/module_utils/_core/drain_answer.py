@@ -24,6 +24,7 @@ class Eviction(enum.Enum):
     HELD = "held"
     LATER = "later"
     LOOK_AGAIN = "look again"
+    FORBIDDEN = "forbidden"
     REFUSED = "refused"
 
 
@@ -58,7 +59,7 @@ def read_answer(answer: Answer, right: str = "create pods/eviction") -> Eviction
         return EvictionAnswer(Eviction.LOOK_AGAIN, "its namespace is being deleted", wait=wait)
     if answer.status == 403:
         return EvictionAnswer(
-            Eviction.REFUSED,
+            Eviction.FORBIDDEN,
             f"the cluster refuses: {answer.told}. Give the user the right to {right} (files/rbac.yml of the role "
             "node_rollout)",
         )

@@ -36,6 +36,8 @@ class Outcome(enum.Enum):
 
 
 _IN_THE_WAY = (Outcome.REFUSED, Outcome.HELD, Outcome.WAITING, Outcome.STOPPING)
+# An API server that just started forbids what it allows once it has read its rules: 1, 2 and 4 s are waited for that.
+_FORBIDDEN_FOR_GOOD = 4
 _ORDER = {outcome: place for place, outcome in enumerate(Outcome)}
 
 
@@ -49,6 +51,7 @@ class Track:
     reason: str = ""
     seconds: float | None = None
     tries: int = 0
+    forbidden: int = 0
     due: float = 0.0
     asking: bool = False
     granted: Outcome | None = None
@@ -155,17 +158,20 @@ class DrainBoard:
             track.outcome, track.reason = Outcome.STOPPING, "it was told to stop"
             return
         track.reason = answer.reason
+        track.forbidden = track.forbidden + 1 if answer.kind is Eviction.FORBIDDEN else 0
         if answer.kind is Eviction.GONE:
             self._end(track, Outcome.GONE, now)
-        elif answer.kind is Eviction.REFUSED:
+        elif answer.kind is Eviction.REFUSED or track.forbidden == _FORBIDDEN_FOR_GOOD:
             track.outcome = Outcome.REFUSED
         else:
             track.outcome = Outcome.HELD if answer.kind is Eviction.HELD else Outcome.WAITING
-            track.due = now + pause(track.tries, answer.wait, chance)
+            track.due = now + pause(track.forbidden or track.tries, answer.wait, chance)
 
     def predicted(self, track: Track, answer: EvictionAnswer, now: float) -> None:
         """The same for an eviction that the server only tried."""
         self.answered(track, answer, now)
+        if answer.kind is Eviction.FORBIDDEN:
+            track.outcome = Outcome.REFUSED
         if track.granted:
             track.granted, track.outcome, track.reason = None, Outcome.WOULD_EVICT, ""
 
@@ -194,6 +200,9 @@ class DrainBoard:
         track = self._tracks.get(uid)
         if track is None:
             track = self._tracks[uid] = Track(pod, _FIRST[ruling.fate], now, ruling.reason)
+        elif track.outcome is Outcome.GONE:
+            # A server that just started, or one that lags behind, did not know it.
+            track.outcome, track.seconds = _FIRST[ruling.fate], None
         elif ruling.fate is Fate.LEAVE and track.in_the_way:
             # It came to its end meanwhile: a job's pod, say. `seconds` stays empty, for it is not gone.
             track.outcome, track.reason = Outcome.LEFT, ruling.reason

@@ -30,7 +30,7 @@ ANSWERS: list[tuple[str, Answer, Eviction, str]] = [
     ("another error", status(500, "etcdserver: leader changed"), Eviction.LATER, "leader changed"),
     ("starting", Answer(503), Eviction.LATER, "503"),
     ("expired", status(401, "Unauthorized"), Eviction.LATER, "401"),
-    ("refused", status(403, FORBIDDEN), Eviction.REFUSED, "the right to create pods/eviction"),
+    ("refused", status(403, FORBIDDEN), Eviction.FORBIDDEN, "the right to create pods/eviction"),
     (
         "namespace goes",
         status(403, "…", ("NamespaceTerminating", "namespace a is being terminated")),

@@ -90,6 +90,27 @@ def test_force_asks_at_once_for_what_was_held() -> None:
     assert outcomes(board) == {"a": "deleted"}
 
 
+def test_what_is_forbidden_for_a_moment_is_tried_again() -> None:
+    """Seen with an API server that restarted: it forbids everything until it has read its rules."""
+    board = board_of(pod("a"))
+    now = 0.0
+    for _time in range(3):
+        (track,) = board.due(now)
+        board.answered(track, EvictionAnswer(Eviction.FORBIDDEN, "no right"), now, 0.5)
+        assert (outcomes(board), board.refused) == ({"a": "waiting"}, [])
+        now = track.due
+    board.answered(board.due(now)[0], EvictionAnswer(Eviction.FORBIDDEN, "no right"), now)
+    assert (outcomes(board), now) == ({"a": "refused"}, 7.0)
+
+
+def test_a_pod_that_the_server_did_not_know_for_a_moment_is_seen_again() -> None:
+    board = board_of(pod("a"))
+    board.answered(board.due(0.0)[0], EvictionAnswer(Eviction.GONE), 0.0)
+    assert board.left == []
+    board.look([pod("a")], True, 1.0, 0.0)
+    assert outcomes(board) == {"a": "waiting"}
+
+
 def test_a_node_that_does_not_answer_confirms_nothing() -> None:
     gone_by = "2026-11-21T18:00:30Z"
     board = board_of(pod("a"))
