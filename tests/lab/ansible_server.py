@@ -202,6 +202,10 @@ class _Server:
             self._configuration = wanted
             os.environ.clear()
             os.environ.update(environment)
+            # As Python would have begun with this environment.
+            given = [path for path in environment.get("PYTHONPATH", "").split(os.pathsep) if path]
+            sys.path[:1] = [str(REAL.parent), *given]
+            sys.dont_write_bytecode = bool(environment.get("PYTHONDONTWRITEBYTECODE"))
             _import_ansible()
         return wanted == self._configuration
 
