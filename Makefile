@@ -7,7 +7,7 @@ SHELL := /bin/sh
 PYTHON := .venv/bin/python
 export PATH := $(CURDIR)/.venv/bin:$(PATH):/usr/local/sbin:/usr/sbin:/sbin
 
-LEVELS = lint types docs unit fuzz conformance sanity scenarios cluster molecule oldest-core
+LEVELS = lint types docs unit fuzz conformance sanity scenarios crash cluster molecule oldest-core
 
 .PHONY: help
 help: ## Show this list
@@ -34,6 +34,11 @@ $(LEVELS): ## Only this level of the tests [SECONDS=number, for fuzz]
 ifeq ($(origin SECONDS),command line)
 export FUZZ_SECONDS := $(SECONDS)
 endif
+
+.PHONY: test-crash
+test-crash: ## Rollouts struck at every step, and run again; `make test` takes a sample [CASES=number] [ARGS="--list"]
+	@dev/setup dev
+	@dev/as-root $(PYTHON) -m crash $(if $(CASES),--cases '$(CASES)') $(ARGS)
 
 .PHONY: test-hosts
 test-hosts: ## Checks on real hosts: INVENTORY=file [LIMIT=pattern] [IMAGES=v1,v2] [ALLOW_REBOOT=1] [ARGS="…"]

@@ -86,6 +86,7 @@ LEVELS = (
             Step("mypy cluster", ("mypy", "--strict", "-p", "cluster")),
             Step("mypy fuzz", ("mypy", "--strict", "-p", "fuzz")),
             Step("mypy hosts", ("mypy", "--strict", "-p", "hosts")),
+            Step("mypy crash", ("mypy", "--strict", "-p", "crash")),
             _mypy_tests("tests/unit"),
             _mypy_tests("tests/conformance"),
             _mypy_tests("tests/scenarios"),
@@ -123,6 +124,12 @@ LEVELS = (
         "scenarios",
         1800,
         (_pytest_in_parallel("tests/scenarios", "--no-loadscope-reorder", workers=4),),
+        needs_root=True,
+    ),
+    Level(
+        "crash",
+        240,
+        (dataclasses.replace(_python("campaign, a sample", "-m", "crash", "--cases=12"), shows=12),),
         needs_root=True,
     ),
     Level(
