@@ -12,8 +12,8 @@ version_added: 0.2.0
 description:
   - Looks at a node until every check is right, within O(deadline), and, where O(stable_for) says so, until all have stayed right for
     that long. Fails with the words of each check that is not right.
-  - The loop runs on the node, in one script with all checks side by side. A node that is or gets healthy within half a minute
-    costs one round trip; each further half minute of waiting is one more, with a line that says what is waited for.
+  - The loop runs on the node, in one script with all checks side by side. A node that is or gets healthy within a minute
+    costs one round trip; each further minute of waiting is one more, with a line that says what is waited for.
   - A check that can never be right, such as a unit that does not exist or a program that is not there, ends the wait early and is
     told as such.
   - A node that starts anew in the middle is not healthy, see O(boot_id). Lost connections are tried again until O(deadline).

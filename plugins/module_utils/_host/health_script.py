@@ -46,7 +46,10 @@ limit() {
   [ "$seconds" -ge 1 ] || seconds=1
 }
 tell() { printf '%s %s %s\n' "$1" "${2:--}" "$3" >"$dir/$n"; }
-last_words() { grep -v -e '^[[:space:]]*$' -e '^Terminated$' "$dir/$n.err" 2>/dev/null | tail -n 1 | tr '\000-\037\177' ' ' | cut -c 1-300; }
+one_line() { tr '\000-\011\013-\037\177' ' ' | cut -c 1-300; }
+last_words() { grep -v -e '^[[:space:]]*$' -e '^Terminated$' "$dir/$n.err" 2>/dev/null | tail -n 1 | one_line; }
+# Below its own line curl may have advice, of several lines, on certificates.
+why_no_answer() { if grep -q '^curl: ' "$dir/$n.err"; then grep '^curl: ' "$dir/$n.err" | head -n 1 | one_line; else last_words; fi; }
 ask_systemd() { timeout -k 5 "$seconds" systemctl "$@" 2>"$dir/$n.err" </dev/null; }
 
 properties() {
@@ -148,7 +151,7 @@ look_http() {
   esac
   case ,$statuses, in
     *",${code:-000},"*) ;;
-    *) tell no - "code=${code:-000} say=$(last_words)"; return ;;
+    *) tell no - "code=${code:-000} say=$(why_no_answer)"; return ;;
   esac
   [ "$wants_body" = 1 ] || { tell ok - "code=$code"; return; }
   size=$(wc -c 2>/dev/null <"$body") || size=0
