@@ -72,10 +72,10 @@ def test_not_an_answer(case: str) -> None:
         parse_answer(BROKEN[case])
 
 
-UNIT = {"unit": "kubelet"}
-OFF = {"unit": "debug.socket", "state": "inactive"}
-HTTP = {"http": "http://localhost/healthz", "status": [200, 204]}
-RUN = {"command": ["check-it"]}
+UNIT: dict[str, object] = {"unit": "kubelet"}
+OFF: dict[str, object] = {"unit": "debug.socket", "state": "inactive"}
+HTTP: dict[str, object] = {"http": "http://localhost/healthz", "status": [200, 204]}
+RUN: dict[str, object] = {"command": ["check-it"]}
 
 WORDS: dict[str, tuple[dict[str, object], str, str]] = {
     "none has failed": ({"failed_units": {}}, "ok - 1 state=running", "no unit has failed"),

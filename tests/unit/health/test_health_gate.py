@@ -275,7 +275,7 @@ def test_check_mode_looks_once() -> None:
     assert (node.told[0]["slice"], node.told[0]["stable"], node.told[0]["horizon"]) == ("0", "0", "10")
 
 
-OPTIONS = {"checks": [], "deadline": "10m", "stable_for": "0", "boot_id": None}
+OPTIONS: dict[str, Any] = {"checks": [], "deadline": "10m", "stable_for": "0", "boot_id": None}
 
 
 @pytest.mark.parametrize(
