@@ -242,3 +242,22 @@ def test_the_only_node_of_a_cluster(cluster: Cluster) -> None:
     assert not cluster.is_cordoned("n1")
     result = draining.drain("n1", only_node="drain")
     assert (result["drained"], outcomes(result)) == (True, {"web": "evicted"})
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"deadline": "soon"}, "deadline is 'soon'"),
+        ({"deadline": "0"}, "no time to drain"),
+        ({"ready_deadline": "-1"}, "ready_deadline is '-1'"),
+        ({"grace_period": -1}, "grace_period is -1"),
+        ({"evict_parallel": 0}, "evict_parallel is 0"),
+    ],
+)
+def test_options_are_refused_before_anything_is_asked(
+    cluster: Cluster, draining: Draining, options: dict[str, object], words: str
+) -> None:
+    result = draining.drain("n1", **options)
+    assert result["failed"]
+    assert words in result["msg"]
+    assert cluster.requests("rollout") == []
