@@ -58,6 +58,7 @@ class ActionModule(ControllerAction):
 def _around(options: dict[str, Any], task_vars: dict[str, Any]) -> list[Finding]:
     """What was found by the tasks that run once. Findings of the cluster's nodes have the node's name."""
     return [
+        *preflight_pool.judge_mistakes(options["mistakes"]),
         *preflight_pool.judge_health_checks(options["health_checks"]),
         *preflight_pool.judge_image(task_vars.get(options["image"])),
         *preflight_pool.judge_rollout(task_vars.get(options["checked"])),

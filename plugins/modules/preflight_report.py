@@ -65,6 +65,11 @@ options:
     description: Whether the rollout is going to drain nodes, so that disruption budgets count.
     type: bool
     default: false
+  mistakes:
+    description: What else the play found wrong with its variables, one sentence each.
+    type: list
+    elements: str
+    default: []
   health_checks:
     description: The O(imagemode.nodes.node_health_info#module:checks) of the rollout, to be read for mistakes.
     type: raw

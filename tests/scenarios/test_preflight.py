@@ -32,7 +32,7 @@ READS = {
 LOOKS = (
     "systemctl is-active",
     "systemctl show",
-    "systemctl --failed",
+    "systemctl list-units --state=failed",
     "systemd-inhibit --list",
     "ostree refs",
     "skopeo ",
@@ -100,6 +100,7 @@ def test_every_kind_of_node(make_node: MakeNode, project: Callable[..., Project]
         "refusing": make_node("refusing"),
     }
     on(nodes["updates"], "systemctl enable --now bootc-fetch-apply-updates.timer")
+    nodes["updates"].inject("units-in-trouble")
     nodes["driven"].inject("update-driver")
     nodes["layered"].inject("layered-packages")
     nodes["inhibited"].inject("reboot-inhibited")
@@ -115,7 +116,7 @@ def test_every_kind_of_node(make_node: MakeNode, project: Callable[..., Project]
     run = play(place)
     assert run.rc == 2
     expected = {
-        "updates": {("warning", "updaters")},
+        "updates": {("warning", "updaters"), ("warning", "failed_units")},
         "driven": {("error", "updaters"), ("warning", "staging")},
         "layered": {("error", "local_changes")},
         "inhibited": {("warning", "inhibitors"), ("warning", "credentials")},
@@ -160,10 +161,14 @@ def test_mistakes_around_the_nodes(make_node: MakeNode, project: Callable[..., P
         imagemode_canaries=["n9"],
         imagemode_health_checks=[{"unti": "kubelet.service"}],
         imagemode_max_unavailble=1,
+        imagemode_drain="hooks",
+        imagemode_drain_before="absent.yml",
     )
     run = play(place)
     assert run.rc == 2
-    assert found(run) == {"": {("error", "rollout"), ("error", "health_checks"), ("warning", "variables")}}
+    assert found(run) == {
+        "": {("error", "rollout"), ("error", "health_checks"), ("error", "variables"), ("warning", "variables")}
+    }
     assert "imagemode_max_unavailble (did you mean imagemode_max_unavailable?)" in run.stdout
     assert "n9" in run.stdout
     assert run.recap("n1")["failed"] == 1

@@ -13,5 +13,6 @@ PREFLIGHT_REPORT: dict[str, dict[str, Any]] = {
     "checked": {"type": "str", "default": "node_rollout_checked"},
     "cluster": {"type": "str", "default": "node_rollout_cluster"},
     "drains": {"type": "bool", "default": False},
+    "mistakes": {"type": "list", "elements": "str", "default": []},
     "health_checks": {"type": "raw", "default": []},
 }

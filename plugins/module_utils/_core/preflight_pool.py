@@ -36,6 +36,11 @@ def judge_variables(unknown: Sequence[str]) -> list[Finding]:
     ]
 
 
+def judge_mistakes(mistakes: Sequence[str]) -> list[Finding]:
+    """What the play found wrong with its own variables, in sentences."""
+    return [error(Check.VARIABLES, mistake) for mistake in mistakes]
+
+
 def judge_health_checks(given: object) -> Iterator[Finding]:
     """Every mistake in the list of health checks."""
     try:

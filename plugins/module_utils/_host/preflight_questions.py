@@ -43,7 +43,7 @@ done
 echo "kernel $kernel"
 sed -n 's/^USEC=\([0-9]*\)$/shutdown_usec \1/p' /run/systemd/shutdown/scheduled 2>/dev/null
 systemctl show --property=Id,ActiveState,UnitFileState @UNITS@ 2>/dev/null | sed 's/^/show /'
-systemctl --failed --no-legend --plain --no-pager 2>/dev/null | while read -r unit rest; do told failed "$unit"; done
+systemctl list-units --state=failed --plain --no-legend --no-pager 2>/dev/null | while read -r unit rest; do told failed "$unit"; done
 for path; do
   if [ -L "$path" ] && [ ! -e "$path" ]; then told dangling "$path"; fi
   [ -e "$path" ] || continue

@@ -72,7 +72,7 @@ def test_what_a_machine_tells_is_understood(shell: list[str], tmp_path: Path) ->
         """case $1 in
         show) printf 'Id=zincati.service\\nActiveState=inactive\\nUnitFileState=\\n\\n'
           printf 'Id=rpm-ostreed-automatic.timer\\nActiveState=active\\nUnitFileState=enabled\\n' ;;
-        --failed) echo 'one.service loaded failed failed Some words'; echo 'two.mount loaded failed failed More' ;;
+        list-units) echo 'one.service loaded failed failed Some words'; echo 'two.mount loaded failed failed More' ;;
         esac""",
     )
     key, lost = tmp_path / "key.pub", tmp_path / "lost.pub"

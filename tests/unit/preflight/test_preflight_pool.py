@@ -11,6 +11,7 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._core.preflight_po
     judge_health_checks,
     judge_image,
     judge_look,
+    judge_mistakes,
     judge_rollout,
     judge_variables,
 )
@@ -116,6 +117,7 @@ def test_every_mistake_in_the_health_checks_is_told() -> None:
 
 
 def test_variables_that_nobody_reads() -> None:
+    assert short(judge_mistakes(["a task file was not found"])) == [("error", "variables")]
     assert short(judge_variables(["imagemode_imgae (did you mean imagemode_image?)"])) == [("warning", "variables")]
     assert judge_variables([]) == []
 
