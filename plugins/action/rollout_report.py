@@ -68,7 +68,7 @@ class ActionModule(ControllerAction):
         return record_of(run, results)
 
     def _run(self, options: Mapping[str, Any], seen: Mapping[str, Any]) -> Run:
-        checked, planned = (seen.get(f"{options['results']}{name}") for name in ("checked", "planned"))
+        checked, planned, last = (seen.get(f"{options['results']}{name}") for name in ("checked", "planned", "last"))
         return Run(
             pool=options["pool"],
             image=options["image"],
@@ -76,12 +76,11 @@ class ActionModule(ControllerAction):
             now=time.time(),
             checked=checked,
             planned=planned,
+            last=last,
             check_mode=self.check_mode,
         )
 
-    def _write(
-        self, record: RolloutRecord, options: Mapping[str, Any], task_vars: Mapping[str, Any]
-    ) -> dict[str, Any]:
+    def _write(self, record: RolloutRecord, options: Mapping[str, Any], task_vars: Mapping[str, Any]) -> dict[str, Any]:
         """How a rollout ended is no other because nobody could write it down."""
         directory = reports_directory(options["pool"], options["report_dir"], task_vars)
         if directory is None:

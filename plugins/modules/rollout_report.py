@@ -61,7 +61,7 @@ options:
     description:
       - What the names of the variables begin with that the tasks of the update registered.
       - They end in C(staging), C(held), C(drain), C(reboot), C(health), C(undrain), C(rollback), C(rollback_reboot), C(rollback_health) and
-        C(ended), and for the whole run in C(checked) and C(planned). Each of them may be missing.
+        C(ended), and for the whole run in C(checked), C(planned) and C(last). Each of them may be missing.
     type: str
     default: node_rollout_
   report_dir:

@@ -143,7 +143,10 @@ class RolloutRecord:
 
 @dataclass(frozen=True)
 class Run:
-    """What is known of the whole run. `checked` and `planned`: the registered results of rollout_plan. `now`: seconds since 1970."""
+    """What is known of the whole run. `now`: in seconds since 1970.
+
+    `checked` and `planned`: the registered results of rollout_plan. `last`: that of rollout_slot when all was over.
+    """
 
     pool: str
     image: str
@@ -151,12 +154,13 @@ class Run:
     now: float
     checked: Result | None = None
     planned: Result | None = None
+    last: Result | None = None
     check_mode: bool = False
 
     @property
     def denied(self) -> str:
-        """Why the pool did not take the image when the run began; empty if it did."""
-        return str((self.checked or {}).get("denied") or "")
+        """Why the pool does not take the image, since before the run or since a node was not well on it; empty if it does."""
+        return str((self.checked or {}).get("denied") or (self.last or {}).get("denied") or "")
 
 
 def record_of(run: Run, nodes: Mapping[str, NodeResults]) -> RolloutRecord:

@@ -117,6 +117,11 @@ def test_a_denied_image() -> None:
 def test_a_rollback_denies_the_image() -> None:
     assert record({"n1": unhealthy(90.0)}).denied.startswith("n1 was rolled back from it: the health gate")
     assert record({"n1": held_up(90.0)}).denied == ""
+    known = record(
+        {"n1": unhealthy(90.0), "n2": {"staging": staging(), "held": refused("it is denied")}}, last={"denied": DENIED}
+    )
+    assert (known.denied, known.halted, known.reason) == (DENIED, True, "it is denied")
+    assert known.outcomes[1].outcome is Outcome.NOT_REACHED, "it was staged before"
 
 
 @pytest.mark.parametrize(
