@@ -229,6 +229,7 @@ class Controllers(RuleBasedStateMachine):
                     self.updated.add(node)
                 patience = 0 if self.queues[holder] != before else patience + 1
                 assert patience < 10, "the run waits for ever"
+        self.begin(NODES)  # that a cordon was lifted is seen by the next plan
         assert self.state is None or not self.state.nodes
 
 
