@@ -9,9 +9,14 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_outcome import counted, outcome_of, table
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_outcome import counted, table
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_page import page
-from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_record import RolloutRecord, Run, record_of
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_record import (
+    RolloutRecord,
+    Run,
+    outcome_in,
+    record_of,
+)
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_report_arguments import REPORT
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_steps import NodeResults
 from ansible_collections.imagemode.nodes.plugins.plugin_utils._rollout_action import ControllerAction
@@ -47,7 +52,7 @@ class ActionModule(ControllerAction):
         seen = task_vars["hostvars"][node]
         results = NodeResults.from_variables(seen, options["results"])
         run = self._run(options, seen)
-        found = outcome_of(node, results, run.digests, self.check_mode, run.denied)
+        found = outcome_in(run, node, results)
         reason = f": {found.reason}" if found.reason else ""
         return {
             "changed": False,

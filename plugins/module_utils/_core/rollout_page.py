@@ -73,8 +73,9 @@ def _header(record: RolloutRecord, headline: str) -> Markup:
     began, ended = moment(record.started_at, "%d %b %Y, %H:%M"), moment(record.ended_at, "%H:%M")
     if moment(record.started_at, "%j") != moment(record.ended_at, "%j"):
         ended = moment(record.ended_at, "%d %b %Y, %H:%M")
+    when = began if began.endswith(ended) else f"{began} to {ended}"
     parts = [
-        element("p", element("b", record.pool), f" · {began} to {ended} UTC", class_="where"),
+        element("p", element("b", record.pool), f" · {when} UTC", class_="where"),
         element("h1", element("span", class_="mark", aria_hidden="true"), headline),
     ]
     if record.halted and record.reason:

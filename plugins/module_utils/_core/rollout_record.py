@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_causes import Cause, causes
@@ -182,8 +182,14 @@ def record_of(run: Run, nodes: Mapping[str, NodeResults]) -> RolloutRecord:
     )
 
 
+def outcome_in(run: Run, node: str, results: NodeResults) -> NodeOutcome:
+    """How the run ended for the node. Tasks say of which pool they speak, and here everybody knows it."""
+    found = outcome_of(node, results, run.digests, run.check_mode, run.denied)
+    return replace(found, reason=found.reason.removeprefix(f"{run.pool}: ")) if found.reason else found
+
+
 def _node_record(name: str, results: NodeResults, run: Run) -> NodeRecord:
-    outcome = outcome_of(name, results, run.digests, run.check_mode, run.denied)
+    outcome = outcome_in(run, name, results)
     out_since, back_at = (None, None) if run.check_mode else _absence(results, outcome)
     return NodeRecord(
         outcome=outcome,

@@ -101,6 +101,12 @@ def test_an_outcome(situation: str) -> None:
     assert (reason in found.reason) if reason and found.reason else found.reason is reason
 
 
+def test_the_name_of_the_pool_is_told_once() -> None:
+    stuck = held_up(90.0)
+    stuck["ended"]["reason"] = "workers: n1 is not drained"
+    assert record({"n1": stuck}).causes[0].line == "n1 not updated: n1 is not drained"
+
+
 def test_what_a_check_run_predicts() -> None:
     going = {"staging": staging(), "held": held(1), "ended": ended("released", 0)}
     found = record({"n1": going}, check_mode=True)
