@@ -128,13 +128,8 @@ class Fleet:
             process.wait()
             raise AssertionError(f"run {number} did not end within {RUN_SECONDS:.0f} s") from None
         entries = [json.loads(line) for line in notes.read_text().splitlines()] if notes.exists() else []
-        met = tuple(
-            Boundary(play, task, node, edge, entry["number"])
-            for entry in entries
-            if "boundary" in entry
-            for play, task, node, edge in [entry["boundary"]]
-        )
-        return Ended(rc, output.read_text(errors="replace"), met, struck or any("struck" in entry for entry in entries))
+        struck = struck or any("struck" in entry for entry in entries)
+        return Ended(rc, output.read_text(errors="replace"), _boundaries(entries), struck)
 
     def _start(self, ordered: Path, output: Path) -> subprocess.Popen[bytes]:
         variables = {
@@ -168,6 +163,19 @@ class Fleet:
                 return True
             time.sleep(POLL_SECONDS)
         return False
+
+
+def _boundaries(entries: list[dict[str, Any]]) -> tuple[Boundary, ...]:
+    """Where tasks began and ended. One that was skipped has changed nothing between the one before it and the one after it."""
+    found: list[Boundary] = []
+    for entry in entries:
+        if "boundary" in entry:
+            play, task, node, edge = entry["boundary"]
+            found.append(Boundary(play, task, node, edge, entry["number"]))
+        elif "skipped" in entry:
+            begun = [one for one in found if [one.play, one.task, one.node, one.edge] == [*entry["skipped"], "begin"]]
+            found.remove(begun[-1])
+    return tuple(found)
 
 
 def _pid(notes: Path) -> int:

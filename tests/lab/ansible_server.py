@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import array
 import atexit
-import configparser
 import contextlib
 import dataclasses
 import json
@@ -284,18 +283,17 @@ def _configuration(environment: Mapping[str, str]) -> object:
 def _configure(environment: Mapping[str, str]) -> None:
     """Set what each run has of its own, as ansible-core does when it is imported."""
     from ansible import constants
-    from ansible.config.manager import cleanup_tmp_file
 
-    file = environment.get("ANSIBLE_CONFIG")
-    parser = configparser.ConfigParser(interpolation=None)
-    parser.read(file or [])
-    settings = dict(parser["defaults"]) if parser.has_section("defaults") else {}
-    constants.CONFIG_FILE = file
-    constants.DEFAULT_FORKS = int(settings.get("forks", constants.DEFAULT_FORKS))
-    parent = settings.get("local_tmp", os.path.dirname(constants.DEFAULT_LOCAL_TMP))
-    os.makedirs(parent, mode=0o700, exist_ok=True)
-    constants.DEFAULT_LOCAL_TMP = tempfile.mkdtemp(prefix=f"ansible-local-{os.getpid()}", dir=parent)
-    atexit.register(cleanup_tmp_file, constants.DEFAULT_LOCAL_TMP, warn=True)
+    constants.config._config_file = constants.CONFIG_FILE = environment.get("ANSIBLE_CONFIG")
+    constants.config._parsers.clear()
+    if constants.CONFIG_FILE:
+        constants.config._parse_config_file()
+    for name in (
+        "DEFAULT_FORKS",
+        "DEFAULT_HOST_LIST",
+        "DEFAULT_LOCAL_TMP",
+    ):  # the last one is made, and removed at the end
+        setattr(constants, name, constants.config.get_config_value(name))
 
 
 def _import_ansible() -> None:
@@ -311,6 +309,9 @@ def _import_ansible() -> None:
                 importlib.import_module(module.name)
     for name in MODULES:
         importlib.import_module(name)
+    from ansible import constants
+
+    shutil.rmtree(constants.DEFAULT_LOCAL_TMP)  # each run makes its own
 
 
 def main() -> None:

@@ -56,7 +56,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         self._ended(result)
 
     def v2_runner_on_skipped(self, result: Any) -> None:
-        self._ended(result)
+        self._note({"skipped": [self._play, str(result.task.get_name()), str(result.host.get_name())]})
 
     def v2_runner_on_unreachable(self, result: Any) -> None:
         self._ended(result)
