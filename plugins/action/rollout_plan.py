@@ -284,6 +284,8 @@ def _lines(plan: RolloutPlan, request: PlanRequest) -> list[str]:
     lines += [
         f"{pool}: {overdue_text(state, name, request.now)}: counts as failed" for name in state.overdue(request.now)
     ]
+    if state.canaries and state.needs_approval and plan.order and not plan.halted:
+        lines.append(f"{pool}: when the canaries are back, the others wait for an approval")
     if plan.awaiting_approval:
         lines.append(f"{pool}: {plan.awaiting_approval}.")
     if plan.halted:

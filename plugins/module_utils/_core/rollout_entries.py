@@ -50,11 +50,11 @@ def sort_out(state: PoolState, run: PlanRequest, may_retry: bool, denied: bool, 
         if entry is not None and entry.state is SlotState.ACTIVE:
             # Taken out of service by a run that may be gone, and possibly just booting: its slot waits for it.
             resumed.append(item.node)
-            seen = run.cluster.get(item.node)
+            node = run.cluster.get(item.node)
             nodes[item.node] = replace(
                 entry,
                 held_since=run.now if _is_left(entry, run, alive) else entry.held_since,
-                cordoned=seen.cordoned if seen else entry.cordoned,
+                cordoned=node.cordoned if node else entry.cordoned,
             )
             continue
         if denied:
