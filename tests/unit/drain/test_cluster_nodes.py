@@ -115,7 +115,7 @@ def test_who_is_missing_is_named() -> None:
 
 
 def test_members_are_static_pods() -> None:
-    static = {"annotations": {"kubernetes.io/config.mirror": "0"}, "labels": {"component": "etcd"}}
+    static: dict[str, Any] = {"annotations": {"kubernetes.io/config.mirror": "0"}, "labels": {"component": "etcd"}}
     member = pod_object("etcd-n1", **static)
     member["status"]["conditions"] = [{"type": "Ready", "status": "True"}]
     backup = pod_object("backup", labels={"component": "etcd"})
