@@ -73,7 +73,7 @@ class Campaign:
             fleet.close()
         cases = [Case(course.name, strike, moment) for moment in ended.boundaries for strike in Strike]
         steps = [NodeStep(name, count) for name in before for count in range(before[name] + 1, after[name] + 1)]
-        cases += [Case(course.name, strike, step) for step in steps for strike in (Strike.EVERYTHING, Strike.POWER)]
+        cases += [Case(course.name, strike, step) for step in steps for strike in Strike]
         return Outcome(course, None, False, tuple(faults), time.monotonic() - begin), cases
 
     def struck(self, number: int, case: Case) -> Outcome:
