@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_recovery import Results, recovery_of
@@ -12,13 +12,12 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_reco
 
 def rollout_recovery(
     results: Mapping[str, Any],
-    expected_digests: Sequence[str] = (),
     roll_back: bool = True,
     otherwise: str = "its update failed",
 ) -> dict[str, Any]:
     """`next`, `phase`, `reason` and `deny` for a node, see `_core/rollout_recovery.py`."""
     known = {name: results.get(name) or None for name in ("drain", "reboot", "health", "undrain")}
-    return recovery_of(Results(**known), tuple(expected_digests), bool(roll_back), str(otherwise)).as_dict()
+    return recovery_of(Results(**known), bool(roll_back), str(otherwise)).as_dict()
 
 
 class FilterModule:

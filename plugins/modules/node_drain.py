@@ -235,6 +235,10 @@ ready:
   description: Whether the cluster sees the node as ready.
   returned: when the node was found
   type: bool
+not_ready:
+  description: Whether the task failed because the cluster still saw the node, or its member of etcd, as not ready at O(ready_deadline).
+  returned: when O(state=uncordoned) failed for that
+  type: bool
 etcd:
   description: The members of etcd. Null if the node has none.
   returned: when the node was found

@@ -132,6 +132,13 @@ rebooted:
   description: V(soft) or V(full), whichever happened or would happen in check mode; V(null) if there was no reboot.
   returned: success, and failure after the state could be read
   type: str
+landed:
+  description:
+    - Where the node is after the reboot. V(wanted), or V(fell_back) if it runs what it ran before, with what was wanted still on its
+      disk; V(lost) if what was wanted did not survive the shutdown; V(other) for anything else.
+    - V(null) without a reboot, if the node has not come back, and in check mode.
+  returned: success, and failure after the state could be read
+  type: str
 usr_proven:
   description:
     - Whether C(/usr) is the one of the deployment that the tools call booted. It is compared by inode, and on a composefs root by

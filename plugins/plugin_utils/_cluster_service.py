@@ -102,11 +102,12 @@ class NodeService:
         before = self._read()
         node = before
         if self._options.ready_deadline > 0 and not self._dry:
-            node, told = self._wait_until_ready(before)
+            node, told, is_seen = self._wait_until_ready(before)
             if told:
                 return {
                     **self._result(before, node, False, ""),
                     "failed": True,
+                    "not_ready": is_seen,
                     "msg": f"{self._pool}: {self._name} stays as it is, because it is not ready after "
                     f"{self._options.ready_deadline:.0f} s, which is ready_deadline: {told}",
                 }
@@ -194,14 +195,17 @@ class NodeService:
             return node, "It stays cordoned, because somebody else cordoned it."
         return node, "It takes pods as before."
 
-    def _wait_until_ready(self, node: ClusterNode) -> tuple[ClusterNode, str]:
-        """The node as it was seen last, and why it is not ready in the end; empty if it is."""
+    def _wait_until_ready(self, node: ClusterNode) -> tuple[ClusterNode, str, bool]:
+        """The node as it was seen last; why it is not ready in the end, empty if it is; whether the cluster itself says so."""
         began = time.monotonic()
         patience = Patience(began + self._options.ready_deadline, self._patience.voice, self._patience.interrupt)
         while True:
-            told = self._not_ready(node, patience)
+            try:
+                told = self._not_ready(node, patience)
+            except ClusterError as error:
+                return node, str(error), False
             if not told or patience.is_over:
-                return node, told
+                return node, told, bool(told)
             spent = time.monotonic() - began
             key, words = told[:20], told
             patience.voice.tell(
@@ -212,7 +216,7 @@ class NodeService:
             try:
                 node = patience.calling(lambda: read_node(self._cluster, self._name), renewed=True)
             except ClusterError as error:
-                return node, str(error)
+                return node, str(error), False
 
     def _not_ready(self, node: ClusterNode, patience: Patience) -> str:
         if not node.knows_boot(self._options.boot_id):
@@ -221,10 +225,7 @@ class NodeService:
             return node.told
         if not self._options.look_at_quorum or not (node.control_plane or node.etcd_role):
             return ""
-        try:
-            self._etcd = patience.calling(lambda: etcd_members(self._cluster), renewed=True)
-        except ClusterError as error:
-            return str(error)
+        self._etcd = patience.calling(lambda: etcd_members(self._cluster), renewed=True)
         is_back = self._etcd is None or self._etcd.ready_on.get(self._name, True)
         return "" if is_back else "its member of etcd is not ready"
 

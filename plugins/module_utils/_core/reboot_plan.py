@@ -223,6 +223,25 @@ def explain_landing(before: HostState, after: HostState) -> str | None:
     )
 
 
+class Landing(str, Enum):
+    """Where a node is after a reboot."""
+
+    WANTED = "wanted"
+    FELL_BACK = "fell_back"  # on what it ran before, with what was wanted still on its disk
+    LOST = "lost"  # on what it ran before, because what was wanted did not survive the shutdown
+    OTHER = "other"
+
+
+def landing_of(before: HostState, after: HostState) -> Landing:
+    """Where a node is after a reboot out of `before`."""
+    if before.next is not None and after.booted is not None:
+        if _same(before.next, after.booted):
+            return Landing.WANTED
+        if before.booted is not None and _same(before.booted, after.booted):
+            return Landing.LOST if lost_at_shutdown(before, after) else Landing.FELL_BACK
+    return Landing.OTHER
+
+
 def lost_at_shutdown(before: HostState, after: HostState) -> bool:
     """Whether a staged deployment was next before the reboot and is nowhere after it."""
     wanted = before.next

@@ -75,8 +75,8 @@ def _queue(state: HostState, request: RollbackRequest, has_rpm_ostree: bool) -> 
     target = state.rollback
     if _is_back_already(state, request):
         return Plan(state, state, (), f"is back already: {describe(state.booted)} is booted, and boots next")
-    if state.staged is not None and _never_left(state, request):
-        return _stay(state, state.staged, request)
+    if state.booted is not None and _is_leaving(state, request):
+        return _stay(state, state.booted, request, has_rpm_ostree)
     if target is None:
         raise Refusal(f"This host has no rollback deployment, so there is nothing to go back to. {inventory(state)}")
     _require_expected(state, target, request, "the rollback deployment")
@@ -105,18 +105,27 @@ def _is_back_already(state: HostState, request: RollbackRequest) -> bool:
     return _as_expected(state.booted, request) and not (state.rollback and _as_expected(state.rollback, request))
 
 
-def _never_left(state: HostState, request: RollbackRequest) -> bool:
-    """Whether the host still runs what was asked for, and is only about to leave it for what is staged."""
-    if not request.names_target or state.booted is None or state.next_slot is not Slot.STAGED or state.rollback_queued:
+def _is_leaving(state: HostState, request: RollbackRequest) -> bool:
+    """Whether the host runs what was asked for, and would leave it at the next reboot."""
+    if not request.names_target or state.booted is None or state.next_slot is Slot.BOOTED:
         return False
     return _as_expected(state.booted, request) and not (state.rollback and _as_expected(state.rollback, request))
 
 
-def _stay(state: HostState, staged: Deployment, request: RollbackRequest) -> Plan:
+def _stay(state: HostState, booted: Deployment, request: RollbackRequest, has_rpm_ostree: bool) -> Plan:
+    """Take back what would boot instead: what is staged, or a rollback that is queued, as it looks where the boot loader fell
+    back to the older of two deployments."""
+    if state.staged is None or state.next_slot is Slot.ROLLBACK:
+        return _unqueue(state, booted, request, has_rpm_ostree)
     _refuse_read_only(state)
     warnings = _about_staged(state, request)
+    if state.rollback_queued:
+        raise Refusal(
+            f"{state.staged.describe()} is staged on this host over a rollback that is queued. Discard what is staged first (image_stage "
+            f"with state: unstaged), then run this again: it takes the rollback back. {inventory(state)}"
+        )
     after = replace(state, staged=None, kargs_next=state.kargs_booted)
-    return Plan(state, after, (discard(staged),), f"stays on {describe(state.booted)}", warnings)
+    return Plan(state, after, (discard(state.staged),), f"stays on {booted.describe()}", warnings)
 
 
 def _as_expected(deployment: Deployment, request: RollbackRequest) -> bool:

@@ -7,7 +7,7 @@ image, back on it, on a new one that is not well, or somewhere that nobody can s
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -48,14 +48,16 @@ class Results:
     undrain: Result | None = None
 
 
-def recovery_of(results: Results, expected_digests: Sequence[str], may_roll_back: bool, otherwise: str) -> Recovery:
+def recovery_of(results: Results, may_roll_back: bool, otherwise: str) -> Recovery:
     """`otherwise`: what to say of a failure that none of the results tells, such as that of a drain hook."""
+    if _failed(results.undrain) and (results.undrain or {}).get("not_ready"):
+        return _after_health(results.undrain, may_roll_back, otherwise)
     if _failed(results.undrain):
         return Recovery(Next.LEAVE, "putting back into service", _told(results.undrain, otherwise))
     if _failed(results.health):
         return _after_health(results.health, may_roll_back, otherwise)
     if _failed(results.reboot):
-        return _after_reboot(results.reboot, expected_digests, otherwise)
+        return _after_reboot(results.reboot, otherwise)
     if _failed(results.drain):
         still_cordoned = bool((results.drain or {}).get("cordoned_by_us"))
         following = Next.LEAVE if still_cordoned else Next.KEEP
@@ -72,28 +74,16 @@ def _after_health(health: Result | None, may_roll_back: bool, otherwise: str) ->
     return Recovery(Next.ROLL_BACK if may_roll_back else Next.LEAVE, "health", reason, deny=True)
 
 
-def _after_reboot(reboot: Result | None, expected_digests: Sequence[str], otherwise: str) -> Recovery:
-    """A reboot that was refused left the node where it was. One that landed on the old image says by what is still on
-    the disk whether the new one was tried and did not hold, or never came to boot."""
+def _after_reboot(reboot: Result | None, otherwise: str) -> Recovery:
+    """A reboot that was refused left the node where it was. One that landed on the old image says whether the new one was
+    tried and did not hold, or never came to boot."""
     result = reboot or {}
     reason = _told(reboot, otherwise)
-    if result.get("unreachable_host") or not isinstance(result.get("after"), Mapping):
-        return Recovery(Next.LEAVE, "reboot", reason)
-    if not result.get("rebooted"):
-        # `changed` says that the order was given: then the node has not come back.
-        return Recovery(Next.LEAVE if result.get("changed") else Next.KEEP, "reboot", reason)
-    before, after = result.get("before") or {}, result["after"]
-    if not _same(before.get("booted"), after.get("booted")):
-        return Recovery(Next.LEAVE, "reboot", reason)
-    left_over = (after.get("rollback"), *(after.get("others") or ()))
-    was_tried = any(item and item.get("digest") in expected_digests for item in left_over)
-    return Recovery(Next.RETURN, "reboot", reason, deny=was_tried)
-
-
-def _same(one: Mapping[str, Any] | None, other: Mapping[str, Any] | None) -> bool:
-    if not one or not other:
-        return False
-    return all(one.get(key) == other.get(key) for key in ("digest", "checksum"))
+    if "rebooted" in result and not result["rebooted"] and not result.get("changed"):
+        return Recovery(Next.KEEP, "reboot", reason)
+    if result.get("landed") in ("fell_back", "lost"):
+        return Recovery(Next.RETURN, "reboot", reason, deny=result["landed"] == "fell_back")
+    return Recovery(Next.LEAVE, "reboot", reason)
 
 
 def _failed(result: Result | None) -> bool:

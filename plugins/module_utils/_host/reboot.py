@@ -20,6 +20,7 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._core.reboot_plan 
     explain_landing,
     in_full,
     kind_of,
+    landing_of,
     lost_at_shutdown,
     plan_reboot,
 )
@@ -283,6 +284,7 @@ class Reboot:
             "boot_id_before": plan.before.boot_id,
             "boot_id_after": after.boot_id,
             "rebooted": kind.value if kind else None,
+            "landed": landing_of(plan.before, after).value if kind and after is not plan.after else None,
             "usr_proven": usr_proven,
             "inhibitors": [lock.as_dict() for lock in facts.inhibitors] if facts else [],
             **after.reboot_facts(),

@@ -74,6 +74,11 @@ DOES: dict[str, tuple[HostState, dict[str, Any], list[tuple[str, ...]]]] = {
     "the expected digest is booted already": (HOST, {"expected_digests": [D[2]]}, []),
     "the expected commit is booted already": (OSTREE_HOST, {"expected_checksum": "commit-2"}, []),
     "it is booted already, and no rollback is left": (replace(HOST, rollback=None), {"expected_digests": [D[2]]}, []),
+    "booted is expected, and the boot loader would try the other one again": (
+        replace(HOST, **QUEUED),
+        {"expected_digests": [D[2]]},
+        [BOOTC],
+    ),
     "booted is expected, and something staged not wanted": (
         replace(HOST, **STAGED),
         {"expected_digests": [D[2]], "staged": DISCARD},
@@ -113,11 +118,6 @@ REFUSES: dict[str, tuple[HostState, dict[str, Any], str]] = {
     "another digest": (HOST, {"expected_digests": [D[4]]}, D[1]),
     "another commit": (HOST, {"expected_checksum": "commit-4"}, "expected is the ostree commit commit-4"),
     "another digest, although queued": (replace(HOST, **QUEUED), {"expected_digests": [D[4]]}, "expected is one of"),
-    "the digest that is booted, with another rollback queued": (
-        replace(HOST, **QUEUED),
-        {"expected_digests": [D[2]]},
-        "the rollback deployment is",
-    ),
     "the digest that is booted, with something else staged": (
         replace(HOST, **STAGED),
         {"expected_digests": [D[2]]},
@@ -126,7 +126,7 @@ REFUSES: dict[str, tuple[HostState, dict[str, Any], str]] = {
     "the digest that is booted, with something else staged over a queued rollback": (
         replace(HOST, **STAGED, **QUEUED),
         {"expected_digests": [D[2]], "staged": DISCARD},
-        "the rollback deployment is",
+        "is staged on this host over a rollback",
     ),
     "a digest of a plain commit": (replace(HOST, rollback=PLAIN), {"expected_digests": [D[1]]}, "commit-plain"),
     "a pinned one that nobody named": (

@@ -8,21 +8,17 @@ from typing import Any
 import pytest
 from ansible_collections.imagemode.nodes.plugins.filter.rollout_recovery import rollout_recovery
 
-OLD = {"digest": "sha256:old", "checksum": "1"}
-NEW = {"digest": "sha256:new", "checksum": "2"}
-OTHER = {"digest": "sha256:other", "checksum": "3"}
-PLAIN = {"digest": None, "checksum": "0"}
 WELL: dict[str, Any] = {"failed": False}
 DRAINED = {"changed": True, "failed": False}
-REBOOTED = {"failed": False, "rebooted": "full", "before": {"booted": OLD}, "after": {"booted": NEW}}
+REBOOTED = {"failed": False, "rebooted": "full", "landed": "wanted"}
 
 
 def failure(**facts: Any) -> dict[str, Any]:
     return {"failed": True, "msg": "told", **facts}
 
 
-def landed(before: dict[str, Any], after: dict[str, Any], **rest: Any) -> dict[str, Any]:
-    return failure(rebooted="full", changed=True, before={"booted": before}, after={"booted": after, **rest})
+def landed(where: str) -> dict[str, Any]:
+    return failure(rebooted="full", changed=True, landed=where)
 
 
 # What is known, and what becomes of the node: what is next, and whether the image is denied.
@@ -35,28 +31,21 @@ SITUATIONS: dict[str, tuple[dict[str, Any], str, bool]] = {
     ),
     "a task file failed after the drain": ({"drain": DRAINED}, "keep", False),
     "the reboot was refused": (
-        {
-            "drain": DRAINED,
-            "reboot": failure(changed=False, rebooted=None, before={"booted": OLD}, after={"booted": OLD}),
-        },
+        {"drain": DRAINED, "reboot": failure(changed=False, rebooted=None, landed=None)},
         "keep",
         False,
     ),
-    "the node has not come back": (
-        {"reboot": failure(changed=True, rebooted=None, before={"booted": OLD}, after={"booted": OLD})},
-        "leave",
-        False,
-    ),
+    "the node has not come back": ({"reboot": failure(changed=True, rebooted=None, landed=None)}, "leave", False),
     "the connection is lost": ({"reboot": failure(unreachable_host=True)}, "leave", False),
     "the reboot failed without a word on the node": ({"reboot": failure()}, "leave", False),
-    "it fell back, and the image is on the disk": ({"reboot": landed(OLD, OLD, rollback=NEW)}, "return", True),
-    "it fell back, and the image is among the others": ({"reboot": landed(OLD, OLD, others=[NEW])}, "return", True),
-    "the image was lost at shutdown": ({"reboot": landed(OLD, OLD, rollback=OTHER)}, "return", False),
-    "it fell back to a plain commit": ({"reboot": landed(PLAIN, PLAIN, rollback=NEW)}, "return", True),
-    "it is back on something else": ({"reboot": landed(OLD, OTHER, rollback=OLD)}, "leave", False),
+    "it fell back, and the image is on the disk": ({"reboot": landed("fell_back")}, "return", True),
+    "the image was lost at shutdown": ({"reboot": landed("lost")}, "return", False),
+    "it is back on something else": ({"reboot": landed("other")}, "leave", False),
+    "it is on the image, which is not proven": ({"reboot": landed("wanted")}, "leave", False),
     "it is not well": ({"drain": DRAINED, "reboot": REBOOTED, "health": failure(healthy=False)}, "roll_back", True),
     "whether it is well is not known": ({"reboot": REBOOTED, "health": failure(unreachable_host=True)}, "leave", False),
     "it is well, and stays cordoned": ({"reboot": REBOOTED, "health": WELL, "undrain": failure()}, "leave", False),
+    "its cluster does not see it ready": ({"reboot": REBOOTED, "undrain": failure(not_ready=True)}, "roll_back", True),
     "nothing came to run": ({}, "leave", False),
     "tasks were skipped": ({"drain": {"skipped": True}, "health": {"skipped": True}}, "leave", False),
 }
@@ -65,11 +54,11 @@ SITUATIONS: dict[str, tuple[dict[str, Any], str, bool]] = {
 @pytest.mark.parametrize("situation", SITUATIONS)
 def test_what_becomes_of_a_node(situation: str) -> None:
     results, following, deny = SITUATIONS[situation]
-    found = rollout_recovery(results, ["sha256:new"], True, "otherwise")
+    found = rollout_recovery(results, True, "otherwise")
     assert (found["next"], found["deny"]) == (following, deny)
     assert found["reason"] == ("told" if any(item.get("failed") for item in results.values()) else "otherwise")
 
 
 def test_without_rollback_a_node_that_is_not_well_is_left_and_its_image_denied() -> None:
-    found = rollout_recovery({"reboot": REBOOTED, "health": failure()}, ["sha256:new"], False)
+    found = rollout_recovery({"reboot": REBOOTED, "health": failure()}, False)
     assert (found["next"], found["deny"], found["phase"]) == ("leave", True, "health")
