@@ -116,6 +116,7 @@ def _write_inventory(directory: Path, address: str, base: str, options: argparse
         "imagemode_image": wanted_image(address),
         "imagemode_max_unavailable": 2,
         "imagemode_validate_certs": False,
+        "imagemode_health_checks": [{"failed_units": {}}],
         "imagemode_store_path": str(directory / "rollouts"),
         "imagemode_build_base": base,
         "imagemode_build_containerfile": str(options.containerfile.absolute()),
