@@ -80,6 +80,7 @@ class Campaign:
         """Strike a rollout, and run it again until it was run once from its beginning to its end."""
         begin, course = time.monotonic(), course_of(case.course)
         fleet = Fleet(self._work / f"case-{number}", course, self._images, self._server)
+        faults: list[str] = ["it was interrupted"]
         try:
             struck = fleet.run(case).struck
             again = fleet.run()
@@ -87,9 +88,9 @@ class Campaign:
         except Exception:
             struck, faults = False, [traceback.format_exc()]
         finally:
+            if faults:  # while its journals are there
+                _keep(fleet, [str(case), *faults])
             fleet.close()
-        if faults:
-            _keep(fleet, [str(case), *faults])
         shutil.rmtree(fleet.directory, ignore_errors=True)
         return Outcome(course, case, struck, tuple(faults), time.monotonic() - begin)
 
