@@ -62,7 +62,9 @@ class ReportFiles:
 
     def _remove_old(self) -> None:
         pattern = re.compile(rf"{re.escape(self._name)}-(\d{{8}}T\d{{6}}Z)\.(?:json|html)")
-        found = [(match.group(1), path) for path in self._directory.iterdir() if (match := pattern.fullmatch(path.name))]
+        found = [
+            (match.group(1), path) for path in self._directory.iterdir() if (match := pattern.fullmatch(path.name))
+        ]
         kept = sorted({stamp for stamp, _path in found}, reverse=True)[: max(1, self._keep)]
         for stamp, path in found:
             if stamp not in kept:
