@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_outcome import counted, table
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_outcome import Outcome, counted, table
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_page import page
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_record import (
     RolloutRecord,
@@ -35,7 +35,9 @@ class ActionModule(ControllerAction):
         record = self._record(options, task_vars)
         for line in (*table(record.pool, record.outcomes), *(f"{record.pool}: {one.line}" for one in record.causes)):
             self.say(line)
-        written = {} if self.check_mode else self._write(record, options, task_vars)
+        # A run that found nothing to do would only push out the report of the one that did it.
+        is_news = any(found.outcome is not Outcome.RIGHT for found in record.outcomes)
+        written = self._write(record, options, task_vars) if is_news and not self.check_mode else {}
         if written:
             self.say(written.pop("said"))
         artifact = record.artifact()

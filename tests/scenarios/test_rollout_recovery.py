@@ -152,7 +152,7 @@ def hook(project: Project, name: str, *tasks: dict[str, Any]) -> str:
         "delegate_to": "localhost",
         "vars": {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}"},
     }
-    (project.directory / f"{name}.yml").write_text(json.dumps([noted, *tasks]), encoding="utf-8")
+    (project.directory / "inventory" / f"{name}.yml").write_text(json.dumps([noted, *tasks]), encoding="utf-8")
     return f"{name}.yml"
 
 

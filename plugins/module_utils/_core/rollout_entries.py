@@ -58,6 +58,9 @@ def sort_out(state: PoolState, run: PlanRequest, may_retry: bool, denied: bool, 
             )
             continue
         if denied:
+            if entry is not None and can_be_brought_back(entry):
+                nodes[item.node] = _taken_up(entry, run)
+                retried.append(item.node)
             continue
         if item.outcome is StagingOutcome.READY or _was_away_for_an_update(state, run, item):
             ready.append(item.node)
@@ -83,13 +86,23 @@ def sort_out(state: PoolState, run: PlanRequest, may_retry: bool, denied: bool, 
     return PlannedEntries(nodes, tuple(ready), tuple(resumed), tuple(retried))
 
 
+def can_be_brought_back(entry: Slot) -> bool:
+    """Whether a failed node is out of service by a rollout, and it is known what it ran before."""
+    is_ours = entry.state is SlotState.FAILED and entry.phase not in (STAGING, NOT_READY)
+    return is_ours and bool(entry.from_digest or entry.from_checksum)
+
+
+def _taken_up(entry: Slot, run: PlanRequest) -> Slot:
+    return replace(entry, state=SlotState.ACTIVE, holder=run.holder, held_since=run.now, reason=None)
+
+
 def _planned(state: PoolState, run: PlanRequest, item: Staging, entry: Slot | None) -> Slot | None:
     """What to store about a node of this run that nobody is updating; an ACTIVE slot is one that this run takes up."""
     usable = item.outcome in (StagingOutcome.READY, StagingOutcome.RIGHT)
     if not usable and not _was_away_for_an_update(state, run, item):
         return _not_staged(run, item, entry)
     if usable and entry is not None and entry.state is SlotState.FAILED and entry.phase not in (STAGING, NOT_READY):
-        return replace(entry, state=SlotState.ACTIVE, holder=run.holder, held_since=run.now, reason=None)
+        return _taken_up(entry, run)
     seen = _seen(state, run, item.node, entry, in_run=True)
     if seen is None or seen.state is not SlotState.FAILED:
         return seen

@@ -7,7 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_decision import Alive, unapproved
-from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_entries import PlannedEntries, sort_out
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_entries import (
+    PlannedEntries,
+    can_be_brought_back,
+    sort_out,
+)
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_halting import why_halted
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_holder import Holder, Liveness
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_order import ordered
@@ -104,9 +108,9 @@ def denied_text(state: PoolState, digests: Sequence[str]) -> str:
 
 
 def unfinished(state: PoolState, nodes: Sequence[str], others: Sequence[str]) -> tuple[str, ...]:
-    """Those of `nodes` that are out of service and were being updated by a run that is gone; `others`: held by live runs."""
-    active = {name for name, slot in state.nodes.items() if slot.state is SlotState.ACTIVE}
-    return tuple(name for name in nodes if name in active and name not in others)
+    """Those of `nodes` that a run which is gone, or gave up, left out of service; `others`: held by live runs."""
+    left = {name for name, slot in state.nodes.items() if slot.state is SlotState.ACTIVE or can_be_brought_back(slot)}
+    return tuple(name for name in nodes if name in left and name not in others)
 
 
 def _with_policy(state: PoolState, request: PlanRequest) -> PoolState:

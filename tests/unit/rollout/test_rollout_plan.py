@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_plan import plan_rollout
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_plan import plan_rollout, unfinished
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_request import PlanError
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_staging import (
     Staging,
@@ -145,7 +145,7 @@ def test_waiting_for_nodes_that_nobody_works_on_is_refused(entry: Any) -> None:
     assert (with_it.order, with_it.halted) == (("n3", "n1"), "")
 
 
-def test_a_denied_image_reboots_nobody_and_retries_nobody() -> None:
+def test_a_denied_image_reboots_nobody_and_retries_nobody_of_whom_it_is_not_known_what_ran_before() -> None:
     before = pool({"n2": failed()}, denied=(Denial(NEW, "n2: unhealthy", 1.0),))
     plan = plan_rollout(before, plan_request(*NODES, policy=policy(2, 9)), alive)
     assert (plan.order, plan.retried) == ((), ())
@@ -261,3 +261,13 @@ def test_a_check_run_cannot_know_the_digest() -> None:
     assert staging_from_result("n1", result, (NEW,), check_mode=True) == Staging(
         "n1", StagingOutcome.READY, digest=None, from_digest=OLD, boot_id="b"
     )
+
+
+def test_a_node_that_failed_out_of_service_is_brought_back_from_a_denied_image() -> None:
+    left = failed(phase="rolling back", from_checksum="commit-0")
+    before = pool({"n2": left}, denied=(Denial(NEW, "n1: unhealthy", 1.0),))
+    nothing_staged = [staged(name, FAILED, "skipped") for name in ("n1", "n2", "n3")]
+    result = plan_rollout(before, plan_request(*nothing_staged, policy=policy(2, 9)), alive)
+    assert (result.order, result.retried) == (("n2",), ("n2",))
+    assert result.state.nodes["n2"].state is SlotState.ACTIVE
+    assert unfinished(before, ("n1", "n2"), ()) == ("n2",)
