@@ -8,7 +8,7 @@ import json
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -158,3 +158,7 @@ def report_of(run: PlaybookRun) -> dict[str, Any]:
     [table] = run.results("Show the table")
     found: dict[str, Any] = table["ansible_stats"]["data"]["imagemode_rollout"]
     return json.loads(json.dumps(found))  # type: ignore[no-any-return]
+
+
+# Makes a fleet of so many nodes; see the fixture make_fleet.
+MakeFleet = Callable[..., Fleet]
