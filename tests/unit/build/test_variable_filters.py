@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.imagemode.nodes.plugins.filter.beside import beside
-from ansible_collections.imagemode.nodes.plugins.filter.unknown_names import unknown_names
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.unknown_names import unknown_names
 
 
 @pytest.mark.parametrize(
