@@ -113,6 +113,7 @@ class ActionModule(ControllerAction):
                 "msg": f"{error} (waited {spoken(timeout)}, which is wait_timeout)",
                 "halted": False,
                 "awaiting_approval": False,
+                "denied": "",
                 "slot_state": "waiting",
                 "waited": round(time.time() - began, 1),
                 "changed": False,
@@ -159,6 +160,7 @@ class ActionModule(ControllerAction):
                 "halted": True,
                 "awaiting_approval": False,
                 "slot_state": "refused",
+                "denied": "",
                 "reason": decision.reason,
                 "msg": (
                     f"{state.pool}: {node} stays in service on its old image: {decision.reason}. Set that right, then run the "
@@ -171,6 +173,7 @@ class ActionModule(ControllerAction):
                 "halted": False,
                 "awaiting_approval": True,
                 "slot_state": "unapproved",
+                "denied": "",
                 "reason": decision.reason,
                 "msg": f"{state.pool}: {node} stays in service on its old image: {decision.reason}.",
             }

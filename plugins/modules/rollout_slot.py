@@ -216,7 +216,7 @@ from_checksum:
 denied:
   description:
     - Why the image must not be given to this node, which then is only to be brought back. Empty if nothing speaks against it.
-  returned: when O(state=status), and when O(state=held), unless the slot was not granted
+  returned: when O(state=held) or O(state=status)
   type: str
 awaiting_approval:
   description: Whether the slot was not granted because a person has to approve of the image first. The node stays in service.

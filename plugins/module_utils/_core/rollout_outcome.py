@@ -76,9 +76,15 @@ class NodeOutcome:
 
 
 def outcome_of(
-    node: str, results: NodeResults, target_digests: Sequence[str], check_mode: bool, denied: str = ""
+    node: str,
+    results: NodeResults,
+    target_digests: Sequence[str],
+    check_mode: bool,
+    denied: str = "",
+    unapproved: str = "",
 ) -> NodeOutcome:
-    """From what the node's tasks registered. `denied`: why the pool does not take the image; empty if it does.
+    """From what the node's tasks registered. `denied`: why the pool does not take the image; empty if it does. `unapproved`:
+    what a person has to do before nodes that are staged may go; empty if the plan let them go.
 
     A node that an earlier run left rebooting was away when this one staged: what it ran is in its slot, and what it runs
     is known since its reboot.
@@ -98,6 +104,8 @@ def outcome_of(
         return replace(seen, reason=_said(held, "its slot was refused"))
     if denied and not is_done(results.staging):
         return replace(seen, outcome=Outcome.DENIED, reason=denied)
+    if unapproved and staging.outcome is StagingOutcome.READY:
+        return replace(seen, outcome=Outcome.AWAITING, reason=unapproved)
     return _before_its_turn(seen, staging)
 
 

@@ -162,6 +162,14 @@ class Run:
         """Why the pool does not take the image, since before the run or since a node was not well on it; empty if it does."""
         return str((self.checked or {}).get("denied") or (self.last or {}).get("denied") or "")
 
+    @property
+    def unapproved(self) -> str:
+        """What a person has to do before any node that is staged may go; empty where the plan let nodes go."""
+        planned = self.planned or {}
+        if not planned.get("awaiting_approval"):
+            return ""
+        return str(planned.get("reason") or "it waits for a person's approval")
+
 
 def record_of(run: Run, nodes: Mapping[str, NodeResults]) -> RolloutRecord:
     """`nodes`: the registered results by node, in the order of the inventory."""
@@ -184,7 +192,7 @@ def record_of(run: Run, nodes: Mapping[str, NodeResults]) -> RolloutRecord:
 
 def outcome_in(run: Run, node: str, results: NodeResults) -> NodeOutcome:
     """How the run ended for the node. Tasks say of which pool they speak, and here everybody knows it."""
-    found = outcome_of(node, results, run.digests, run.check_mode, run.denied)
+    found = outcome_of(node, results, run.digests, run.check_mode, run.denied, run.unapproved)
     return replace(found, reason=found.reason.removeprefix(f"{run.pool}: ")) if found.reason else found
 
 

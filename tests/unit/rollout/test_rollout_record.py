@@ -120,6 +120,14 @@ def test_a_denied_image() -> None:
     assert (found.halted, found.reason, found.denied, found.outcomes[0].reason) == (True, DENIED, DENIED, DENIED)
 
 
+def test_nodes_that_the_plan_queued_for_no_turn_wait_for_the_approval_and_the_run_succeeds() -> None:
+    nodes: dict[str, Results] = {"n1": {"staging": staging()}, "n2": {"staging": staging(reboot=False)}, "n3": {}}
+    found = record(nodes, planned={"awaiting_approval": True, "reason": "nobody has approved yet", "halted": False})
+    assert [item.outcome for item in found.outcomes] == [Outcome.AWAITING, Outcome.RIGHT, Outcome.UNREACHABLE]
+    assert (found.outcomes[0].reason, found.awaiting_approval, found.halted) == ("nobody has approved yet", True, False)
+    assert found.outcomes[0].outcome.is_right
+
+
 def test_a_rollback_denies_the_image() -> None:
     assert record({"n1": unhealthy(90.0)}).denied.startswith("n1 was rolled back from it: the health gate")
     assert record({"n1": held_up(90.0)}).denied == ""
