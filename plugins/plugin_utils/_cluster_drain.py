@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -132,7 +133,8 @@ class Drain:
             asking[threads.submit(self._evict, track, False)] = track
         done, _rest = wait(asking, timeout=self._until_next(), return_when=FIRST_COMPLETED) if asking else ((), ())
         for future in done:
-            self.board.answered(asking.pop(future), future.result(), time.monotonic())
+            chance = random.random()  # noqa: S311 # spreads load, hides nothing
+            self.board.answered(asking.pop(future), future.result(), time.monotonic(), chance)
         if not asking and self.board.left:
             self._patience.sleep(self._until_next())
         self._fail_if_refused("the others were asked to go")
@@ -166,7 +168,8 @@ class Drain:
                 self._answered = time.monotonic()
             self._trouble = str(error)
             self._tries += 1
-            self._not_before = time.monotonic() + pause(self._tries, None)
+            chance = random.random()  # noqa: S311 # spreads load, hides nothing
+            self._not_before = time.monotonic() + pause(self._tries, None, chance)
             return
         self._looked = time.monotonic()
         self.board.look(pods, self._ready, self._looked, time.time())

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -89,4 +90,4 @@ class Patience:
                 told = str(error)
                 tries += 1
                 self.voice.tell(told, lambda told=told: f"{told} Trying again.")  # type: ignore[misc]
-                self.sleep(pause(tries, None))
+                self.sleep(pause(tries, None, random.random()))  # noqa: S311 # spreads load, hides nothing

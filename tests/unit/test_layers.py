@@ -30,7 +30,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     CORE: frozenset(),
     HOST: frozenset({CORE}),
     BUILD: frozenset({CORE}),
-    "plugin_utils": frozenset({"module_utils", "ansible", "yaml", "jmespath"}),
+    "plugin_utils": frozenset({"module_utils", "ansible", "yaml", "jmespath", "kubernetes", "urllib3"}),
     "modules": frozenset({"module_utils", "ansible.module_utils"}),
     "action": frozenset({"plugin_utils", "module_utils", "ansible"}),
     "filter": frozenset({"plugin_utils", "module_utils", "ansible"}),

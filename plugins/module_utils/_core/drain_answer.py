@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import enum
-import random
 import re
 from dataclasses import dataclass
 
@@ -82,13 +81,11 @@ def _too_many(answer: Answer, wait: float | None) -> EvictionAnswer:
     return EvictionAnswer(Eviction.LATER, f"the API server is overloaded (429): {answer.told}", wait=wait)
 
 
-def pause(tries: int, wait: float | None, chance: float | None = None) -> float:
+def pause(tries: int, wait: float | None, chance: float) -> float:
     """Seconds until the next try after `tries` (1 or more) in vain: 1, 2, 4, 8, 10, give or take a quarter, so that many
     nodes that wait for one budget do not ask all at once. What the server asks for counts if it is longer.
 
-    `chance` is between 0 and 1, and made up if not given.
+    `chance` is a random number between 0 and 1, which the caller draws.
     """
-    if chance is None:
-        chance = random.random()  # noqa: S311 # spreads load, hides nothing
     own = min(_LONGEST, _SHORTEST * 2.0 ** min(tries - 1, 8)) * (0.75 + 0.5 * chance)
     return max(own, (wait or 0.0) * (1 + 0.25 * chance))

@@ -147,8 +147,8 @@ class DrainBoard:
                 track.since = now
         return found
 
-    def answered(self, track: Track, answer: EvictionAnswer, now: float, chance: float | None = None) -> None:
-        """Take in the answer to an eviction, or to a deletion while forcing."""
+    def answered(self, track: Track, answer: EvictionAnswer, now: float, chance: float = 0.5) -> None:
+        """Take in the answer to an eviction, or to a deletion while forcing. `chance`: see `pause`."""
         track.asking = False
         track.tries += 1
         if answer.budget and answer.budget not in track.budgets:
