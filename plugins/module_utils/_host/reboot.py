@@ -10,7 +10,7 @@ from typing import Any
 
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.boot_facts import BootFacts, parse_boot_facts
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.host_state import HostState, RebootKind, describe
-from ansible_collections.imagemode.nodes.plugins.module_utils._core.plan import Plan
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.plan import Plan, Refusal
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.reboot_plan import (
     PREPARE_NEXT_ROOT,
     RESET_NEXT_ROOT,
@@ -64,7 +64,7 @@ class Reboot:
     sleep: Callable[[float], None] = time.sleep
 
     def run(self, check_mode: bool) -> dict[str, Any]:
-        """The module's result. Raises HostFailure, ObservationFailed, Refusal, NodeUnreachable."""
+        """The module's result. Raises HostFailure, ObservationFailed, NodeUnreachable."""
         plan, facts = self._observe()
         if not plan.changed:
             return self._result(plan, plan.before, usr_proven=self._check_usr(plan, facts))
@@ -103,7 +103,7 @@ class Reboot:
         while True:
             state, (answer,) = observer.with_any_tool([BOOT_FACTS])
             facts = parse_boot_facts(answer.stdout)
-            plan = plan_reboot(state, self.policy, facts)
+            plan = self._plan(state, facts)
             if not plan.changed or state.transaction is None:
                 return plan, facts
             left = self.busy_timeout - (self.clock() - started)
@@ -114,6 +114,14 @@ class Reboot:
                 )
             self.notify(f"waits: an rpm-ostree transaction ({state.transaction.method}) is running ({left:.0f} s left)")
             self.sleep(min(_BUSY_POLL_SECONDS, max(1.0, left)))
+
+    def _plan(self, state: HostState, facts: BootFacts) -> Plan:
+        """Raises HostFailure where a reboot is refused: whoever asked for it has to know that the node was left as it was."""
+        try:
+            return plan_reboot(state, self.policy, facts)
+        except Refusal as refusal:
+            untouched = Plan(state, state, (), str(refusal))
+            raise HostFailure(str(refusal), self._result(untouched, state, changed=False)) from None
 
     def _check_usr(self, plan: Plan, facts: BootFacts) -> bool | None:
         """Without a reboot there is nothing to prove, except after soft reboots, which can leave both tools mistaken."""

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.image_reference import InvalidReference
-from ansible_collections.imagemode.nodes.plugins.module_utils._core.plan import Refusal
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.reboot_plan import (
     Inhibitors,
     RebootPolicy,
@@ -201,9 +200,11 @@ def test_check_mode_predicts() -> None:
 
 def test_a_node_that_would_boot_something_else_is_left_alone() -> None:
     node = RebootingNode([STAGED])
-    with pytest.raises(Refusal, match="Not rebooted"):
+    with pytest.raises(HostFailure, match="Not rebooted") as refused:
         reboot(node, "sha256:" + "9" * 64)
     assert node.orders == []
+    left = {key: refused.value.result[key] for key in ("changed", "rebooted", "landed", "reboot_required")}
+    assert left == {"changed": False, "rebooted": None, "landed": None, "reboot_required": True}
 
 
 def test_an_expectation_that_is_no_digest_is_a_mistake() -> None:
@@ -379,7 +380,7 @@ def test_where_a_soft_reboot_cannot_do(obstacle: str) -> None:
     assert (result["rebooted"], node.orders) == ("full", [FULL])
     assert said in result["warnings"][0]
     node = RebootingNode([boot, LANDED])
-    with pytest.raises(Refusal, match=said):
+    with pytest.raises(HostFailure, match=said):
         reboot(node, D2, soft=SoftReboot.REQUIRED)
     assert node.orders == []
 
@@ -448,7 +449,7 @@ def test_on_the_composefs_backend_only_what_bootc_prepared_is_used() -> None:
     backend = {"composefs": {"verity": "f" * 128, "bootType": "Bls"}, "ostree": None}
     old, new = {**OLD, **backend}, {**NEW, **backend, "softRebootCapable": True}
     staged, landed = Boot("one", bootc_status(old, new)), Boot("one", bootc_status(new, rollback=old), soft_reboots=1)
-    with pytest.raises(Refusal, match="bootc has to prepare it"):
+    with pytest.raises(HostFailure, match="bootc has to prepare it"):
         reboot(RebootingNode([staged]), soft=SoftReboot.REQUIRED)
     node = RebootingNode([replace(staged, facts="prepared=yes"), landed])
     result = reboot(node, D2, soft=SoftReboot.AUTO)
