@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from by_hand import on, restart
 from journal import count, tools
-from lab import images, session
+from lab import images
 from lab.fixtures import MakeNode, RunPlaybook
 from lab.ledger import Ledger
 from lab.node import Node
@@ -63,22 +64,6 @@ def play(project: Project, name: str, *arguments: str) -> PlaybookRun:
     return run
 
 
-def on(node: Node, command: str) -> str:
-    done = session.run(node, command, stdin=b"")
-    assert done.rc == 0, done.stderr
-    return done.stdout.decode()
-
-
-def reboot(node: Node) -> None:
-    on(node, "systemctl reboot")
-    deadline = time.monotonic() + 60
-    while node.is_up() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    while not node.is_up():
-        assert time.monotonic() < deadline, "the node did not come back"
-        time.sleep(0.05)
-
-
 def words(node: Node) -> set[str]:
     return {word for word in on(node, "cat /proc/cmdline").split() if not word.startswith(("ostree=", "BOOT_IMAGE="))}
 
@@ -92,7 +77,7 @@ def rebased(node: Node, reference: str, *, booted: bool = True) -> Node:
     """Somebody ran `rpm-ostree rebase` by hand."""
     on(node, f"rpm-ostree rebase ostree-unverified-registry:{reference}")
     if booted:
-        reboot(node)
+        restart(node)
     return node
 
 
@@ -187,7 +172,7 @@ def test_local_changes_are_left_to_a_person(
 ) -> None:
     node = rebased(make_node("n1", image=old), fleet)
     on(node, "rpm-ostree install htop")
-    reboot(node)
+    restart(node)
     boots = count(node, "boot")
     run = play(project(), "migrate")
     assert run.rc != 0
@@ -210,7 +195,7 @@ def test_rpm_ostree_reset_is_the_other_way(
 ) -> None:
     node = rebased(make_node("n1", image=old), fleet)
     on(node, "rpm-ostree install htop")
-    reboot(node)
+    restart(node)
     since = time.time()
     on(node, "rpm-ostree reset")
     run = play(project(), "migrate")
@@ -235,10 +220,10 @@ def test_verification_is_kept(
     key = f"cat >/etc/pki/fleet.pub <<'EOF'\n{signing_key.public.read_text()}\nEOF\n"
     on(node, f"mkdir -p /etc/containers/registries.d; {script}{key}")
     on(node, f"rpm-ostree rebase ostree-image-signed:docker://{name}:v2")
-    reboot(node)
+    restart(node)
     if layered:
         on(node, "rpm-ostree install htop")
-        reboot(node)
+        restart(node)
     since = time.time()
     run = play(project(imagemode_image=f"{name}:v2", imagemode_local_changes="discard"), "migrate")
     assert run.rc == 0, run.stdout
@@ -253,7 +238,7 @@ def test_an_ostree_remote_goes_on_where_it_is(
 ) -> None:
     node = make_node("n1", image=old)
     on(node, f"rpm-ostree rebase ostree-remote-registry:lab:{fleet}")
-    reboot(node)
+    restart(node)
     since = time.time()
     run = play(project(), "migrate")
     assert run.rc == 0, run.stdout
