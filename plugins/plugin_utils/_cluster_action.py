@@ -8,51 +8,15 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from ansible.plugins.action import ActionBase
-from ansible_collections.imagemode.nodes.plugins.module_utils._core.duration import DurationError
 from ansible_collections.imagemode.nodes.plugins.plugin_utils._cluster import ClusterError
-from ansible_collections.imagemode.nodes.plugins.plugin_utils._rollout_action import GuardError
+from ansible_collections.imagemode.nodes.plugins.plugin_utils._rollout_action import ControllerAction
 from ansible_collections.imagemode.nodes.plugins.plugin_utils._rollout_controller import Controller
-from ansible_collections.imagemode.nodes.plugins.plugin_utils._terminal import say
 
 
-class ClusterAction(ActionBase):  # type: ignore[misc]
-    """An action without a connection. Subclasses give the options' specification and do the work in `act`."""
+class ClusterAction(ControllerAction):
+    """An action that speaks to the API server instead of the node."""
 
-    TRANSFERS_FILES = False
-    _requires_connection = False
-    _supports_check_mode = True
-    _supports_async = False
-
-    SPEC: dict[str, dict[str, Any]] = {}
-
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Validate the options, act, and turn what went wrong into a message."""
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        _validation, options = self.validate_argument_spec(argument_spec=self.SPEC)
-        result.update(self.acted(options, task_vars or {}))
-        return result
-
-    def acted(self, options: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
-        """What `act` returns, or a failed task in words."""
-        try:
-            return self.act(options, task_vars)
-        except (ClusterError, DurationError, GuardError) as error:
-            return {"failed": True, "changed": False, "msg": f"{options['pool']}: {error}"}
-
-    def act(self, options: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
-        """The task's work; returns the result's fields."""
-        raise NotImplementedError
-
-    @property
-    def check_mode(self) -> bool:
-        """Whether nothing may be changed."""
-        return bool(self._task.check_mode)
-
-    @staticmethod
-    def say(line: str) -> None:
-        """Plain output, at once."""
-        say(line)
+    TOLD = (*ControllerAction.TOLD, ClusterError)
 
     @staticmethod
     def end_if_alone() -> None:

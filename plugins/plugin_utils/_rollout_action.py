@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the three rollout actions share: they run on the controller alone, and every error is a failed task in words."""
+"""What the actions of a rollout share that need no node: they run on the controller alone, and every error is a failed task in words."""
 
 from __future__ import annotations
 
@@ -16,6 +16,10 @@ from ansible_collections.imagemode.nodes.plugins.plugin_utils._store import Stor
 from ansible_collections.imagemode.nodes.plugins.plugin_utils._terminal import say
 
 
+class GuardError(Exception):
+    """The play is not one in which this can work. The message says what was found and what to change."""
+
+
 class ControllerAction(ActionBase):  # type: ignore[misc]
     """An action without a connection. Subclasses give the options' specification and do the work in `act`."""
 
@@ -25,17 +29,31 @@ class ControllerAction(ActionBase):  # type: ignore[misc]
     _supports_async = False
 
     SPEC: dict[str, dict[str, Any]] = {}
+    # Errors whose message is written for the person who reads it.
+    TOLD: tuple[type[Exception], ...] = (
+        StoreError,
+        PlanError,
+        TransitionError,
+        WindowError,
+        DurationError,
+        MaintenanceWindowError,
+        GuardError,
+    )
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Validate the options, act, and turn what went wrong into a message."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         _validation, options = self.validate_argument_spec(argument_spec=self.SPEC)
-        try:
-            result.update(self.act(options, task_vars or {}))
-        except _TOLD as error:
-            # Not raised: ansible-core would print the message again for every error below it.
-            result.update(failed=True, msg=f"{options['pool']}: {error}")
+        result.update(self.acted(options, task_vars or {}))
         return result
+
+    def acted(self, options: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
+        """What `act` returns, or a failed task in words."""
+        try:
+            return self.act(options, task_vars)
+        except self.TOLD as error:
+            # Not raised: ansible-core would print the message again for every error below it.
+            return {"failed": True, "changed": False, "msg": f"{options['pool']}: {error}"}
 
     def act(self, options: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         """The task's work; returns the result's fields."""
@@ -49,21 +67,6 @@ class ControllerAction(ActionBase):  # type: ignore[misc]
     def say(self, line: str) -> None:
         """Plain output, at once: a worker's lines reach the terminal and the platform's events while it runs."""
         say(line)
-
-
-class GuardError(Exception):
-    """The play is not one in which this can work. The message says what was found and what to change."""
-
-
-_TOLD = (
-    StoreError,
-    PlanError,
-    TransitionError,
-    WindowError,
-    DurationError,
-    MaintenanceWindowError,
-    GuardError,
-)
 
 
 def pool_members(pool: str, task_vars: Mapping[str, Any]) -> tuple[str, ...]:
