@@ -16,7 +16,7 @@ def rollout_recovery(
     otherwise: str = "its update failed",
 ) -> dict[str, Any]:
     """`next`, `phase`, `reason` and `deny` for a node, see `_core/rollout_recovery.py`."""
-    known = {name: results.get(name) or None for name in ("drain", "reboot", "health", "undrain")}
+    known = {name: results.get(name) or None for name in ("drain", "reboot", "health", "undrain", "held", "booted")}
     return recovery_of(Results(**known), bool(roll_back), str(otherwise)).as_dict()
 
 

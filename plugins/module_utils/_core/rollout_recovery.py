@@ -40,16 +40,30 @@ class Recovery:
 
 @dataclass(frozen=True)
 class Results:
-    """The registered results of one node's tasks in this run; None for a task that did not come to run."""
+    """The registered results of one node's tasks in this run; None for a task that did not come to run.
+
+    `held` is that of its slot, which knows what it ran before any run took it out of service; `booted` the deployment that it
+    ran when this run first saw it, None if that is not known.
+    """
 
     drain: Result | None = None
     reboot: Result | None = None
     health: Result | None = None
     undrain: Result | None = None
+    held: Result | None = None
+    booted: Result | None = None
 
 
 def recovery_of(results: Results, may_roll_back: bool, otherwise: str) -> Recovery:
     """`otherwise`: what to say of a failure that none of the results tells, such as that of a drain hook."""
+    found = _recovery_of(results, may_roll_back, otherwise)
+    if found.next is Next.KEEP and not _never_left(results):
+        # An earlier run, for another image perhaps, rebooted it, and nobody has looked at its health since.
+        return Recovery(Next.LEAVE, found.phase, found.reason)
+    return found
+
+
+def _recovery_of(results: Results, may_roll_back: bool, otherwise: str) -> Recovery:
     if _failed(results.undrain) and (results.undrain or {}).get("not_ready"):
         return _after_health(results.undrain, may_roll_back, otherwise)
     if _failed(results.undrain):
@@ -62,9 +76,16 @@ def recovery_of(results: Results, may_roll_back: bool, otherwise: str) -> Recove
         still_cordoned = bool((results.drain or {}).get("cordoned_by_us"))
         following = Next.LEAVE if still_cordoned else Next.KEEP
         return Recovery(following, "drain", _told(results.drain, otherwise))
-    if _done(results.drain) and not _done(results.reboot):
+    if not _done(results.reboot) and (_done(results.drain) or results.booted):
         return Recovery(Next.KEEP, "before its reboot", otherwise)
     return Recovery(Next.LEAVE, "update", otherwise)
+
+
+def _never_left(results: Results) -> bool:
+    """Whether the node still runs what it ran before any run took it out of service; also if nothing speaks against it."""
+    held, booted = results.held or {}, results.booted or {}
+    known = [(held.get(f"from_{key}"), booted.get(key)) for key in ("digest", "checksum")]
+    return all(before == now for before, now in known if before and now)
 
 
 def _after_health(health: Result | None, may_roll_back: bool, otherwise: str) -> Recovery:

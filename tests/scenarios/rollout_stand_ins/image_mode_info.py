@@ -20,4 +20,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         if node.is_away():
             time.sleep(state["seconds_to_notice"])
             return {"failed": True, "changed": False, "unreachable_host": True, "msg": f"{node.name} does not answer"}
-        return {"changed": False, "host": {"booted": {"digest": state["booted"]}}}
+        return {
+            "changed": False,
+            "host": {"booted": {"digest": state["booted"]}, "reboot_required": bool(state["staged"])},
+        }

@@ -11,6 +11,9 @@ from ansible_collections.imagemode.nodes.plugins.filter.rollout_recovery import 
 WELL: dict[str, Any] = {"failed": False}
 DRAINED = {"changed": True, "failed": False}
 REBOOTED = {"failed": False, "rebooted": "full", "landed": "wanted"}
+OLD = {"digest": "sha256:old", "checksum": "c1"}
+OTHER = {"digest": "sha256:other", "checksum": "c2"}
+FROM_OLD = {"from_digest": "sha256:old", "from_checksum": "c1"}
 
 
 def failure(**facts: Any) -> dict[str, Any]:
@@ -46,6 +49,28 @@ SITUATIONS: dict[str, tuple[dict[str, Any], str, bool]] = {
     "whether it is well is not known": ({"reboot": REBOOTED, "health": failure(unreachable_host=True)}, "leave", False),
     "it is well, and stays cordoned": ({"reboot": REBOOTED, "health": WELL, "undrain": failure()}, "leave", False),
     "its cluster does not see it ready": ({"reboot": REBOOTED, "undrain": failure(not_ready=True)}, "roll_back", True),
+    "the cluster has no such node": ({"drain": failure(found=False)}, "keep", False),
+    "it was looked at, and could not be staged": ({"held": FROM_OLD, "booted": OLD}, "keep", False),
+    "the drain was refused, and an earlier run rebooted it": (
+        {"drain": failure(), "held": FROM_OLD, "booted": OTHER},
+        "leave",
+        False,
+    ),
+    "the reboot was refused, and an earlier run rebooted it": (
+        {"reboot": failure(changed=False, rebooted=None), "held": FROM_OLD, "booted": OTHER},
+        "leave",
+        False,
+    ),
+    "the reboot was refused, and nobody knows what it ran before": (
+        {"reboot": failure(changed=False, rebooted=None), "held": {"from_digest": None}, "booted": OTHER},
+        "keep",
+        False,
+    ),
+    "the drain was refused on a node without digests": (
+        {"drain": failure(), "held": {"from_digest": None, "from_checksum": "c1"}, "booted": {"checksum": "c2"}},
+        "leave",
+        False,
+    ),
     "nothing came to run": ({}, "leave", False),
     "tasks were skipped": ({"drain": {"skipped": True}, "health": {"skipped": True}}, "leave", False),
 }
