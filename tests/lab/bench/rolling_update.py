@@ -5,14 +5,13 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import resource
 import statistics
-import time
 from pathlib import Path
 
 from lab import images
+from lab.bench import ansible_process
 from lab.bench.hosts import HOSTS
-from lab.bench.task_cost import IMAGE_TOOLS, BenchFailure, checked
+from lab.bench.task_cost import IMAGE_TOOLS, BenchFailure
 from lab.ledger import Ledger
 from lab.node import Node
 from lab.playbook_run import Project
@@ -45,14 +44,12 @@ def measure(directory: Path, registry: Registry, options: argparse.Namespace, cl
         forks=max(10, options.window + 2),
     )
     print(f"\nrolling update of {options.nodes} nodes through a window of {options.window}", flush=True)
-    began, clock, before = time.time(), time.monotonic(), _cpu()
-    checked(project.run("playbooks/rollout.yml", extra_vars={"imagemode_pool": "workers"}, timeout=3600))
-    seconds, cpu = time.monotonic() - clock, _cpu() - before
-    ledgers = {name: Ledger.of(Node.load(lab, name), began) for name in names}
+    run = ansible_process.run(project, "playbooks/rollout.yml", extra_vars={"imagemode_pool": "workers"})
+    ledgers = {name: Ledger.of(Node.load(lab, name), run.began, run.ended) for name in names}
     if not all(ledger.reboots == 1 for ledger in ledgers.values()):
         raise BenchFailure(f"not every node booted once: { {name: one.reboots for name, one in ledgers.items()} }")
-    controller = max(0.0, cpu - sum(ledger.node_cpu for ledger in ledgers.values()))
-    print(f"  wall time                {seconds:.1f} s")
+    controller = max(0.0, run.cpu - sum(ledger.node_cpu for ledger in ledgers.values()))
+    print(f"  wall time                {run.seconds:.1f} s")
     print(f"  controller CPU per node  {controller / options.nodes:.2f} s ({controller:.1f} s in all)")
     for kind in kinds:
         _print_nodes(kind, [ledger for name, ledger in ledgers.items() if names[name] == kind])
@@ -67,9 +64,3 @@ def _print_nodes(kind: str, ledgers: list[Ledger]) -> None:
         f"  on a host with {kind:<11} {statistics.median(trips):g} round trips ({trips[0]} to {trips[-1]}), "
         f"{statistics.median(runs):g} runs of image tools ({runs[0]} to {runs[-1]})"
     )
-
-
-def _cpu() -> float:
-    """CPU seconds of all our children that have ended: the controller's runs, with their nodes' commands."""
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime
