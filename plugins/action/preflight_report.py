@@ -68,8 +68,10 @@ def _around(options: dict[str, Any], task_vars: dict[str, Any]) -> list[Finding]
 
 def _table(pool: str, nodes: dict[str, list[Finding]], of_pool: list[Finding], summary: str) -> dict[str, Any]:
     not_ready = [name for name, found in nodes.items() if any(one.severity is Severity.ERROR for one in found)]
+    pool_ready = all(finding.severity is not Severity.ERROR for finding in of_pool)
     told = {
-        "ready": not not_ready and all(finding.severity is not Severity.ERROR for finding in of_pool),
+        "ready": pool_ready and not not_ready,
+        "pool_ready": pool_ready,
         "not_ready": not_ready,
         "findings": [
             group.as_dict() for group in grouped([*of_pool, *(one for found in nodes.values() for one in found)])

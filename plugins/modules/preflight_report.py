@@ -96,6 +96,10 @@ ready:
   description: Whether nothing was found that keeps the host from being updated, or with O(state=table) any host or the pool.
   returned: always
   type: bool
+pool_ready:
+  description: Whether nothing was found that would keep every node from being updated, whatever is true of single ones.
+  returned: with O(state=table)
+  type: bool
 not_ready:
   description: The nodes with an error among their findings.
   returned: with O(state=table)

@@ -17,7 +17,13 @@ from rollout_stand_ins.pretend_node import PretendNode
 
 ROOT = Path(__file__).resolve().parents[2]
 STAND_INS = Path(__file__).resolve().parent / "rollout_stand_ins"
-REPLACED = ("image_stage.py", "node_reboot.py", "image_mode_info.py", "image_digest_info.py")
+REPLACED = (
+    "image_stage.py",
+    "node_reboot.py",
+    "image_mode_info.py",
+    "image_digest_info.py",
+    "node_preflight_info.py",
+)
 
 
 class Run:

@@ -38,8 +38,11 @@ def staging_from_result(
 ) -> Staging:
     """`result` as registered; None if the task never ran for the node. A digest that is not wanted is a failure.
 
-    In check mode a digest may be missing: only the pull can tell it.
+    In check mode a digest may be missing: only the pull can tell it. And a node that the preflight found an error on is not
+    asked any further.
     """
+    if result is None and check_mode:
+        return Staging(node, StagingOutcome.FAILED, reason="the preflight found what keeps it from being updated")
     if result is None:
         return Staging(
             node, StagingOutcome.UNREACHABLE, reason="it was not staged: Ansible lost it before staging ended"
