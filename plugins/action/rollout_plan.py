@@ -179,8 +179,8 @@ def _is_control_plane(options: Mapping[str, Any], cluster: Mapping[str, ClusterN
 
 def _zones(options: Mapping[str, Any], cluster: Mapping[str, ClusterNode]) -> dict[str, str]:
     zones = {name: node.zone for name, node in cluster.items() if node.zone}
-    zones.update({str(name): str(zone) for name, zone in options["zones"].items() if zone})
-    if options["max_zones"] and not zones and options["state"] == "planned":
+    zones.update({str(name): str(zone) for name, zone in options["zones"].items() if zone is not None and zone != ""})
+    if options["max_zones"] and not zones:
         raise GuardError(
             f"max_zones is {options['max_zones']}, but no node of {options['pool']} has a zone. Set imagemode_zone on the nodes, or label "
             "them with topology.kubernetes.io/zone in the cluster."

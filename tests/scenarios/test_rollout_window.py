@@ -254,6 +254,7 @@ REFUSALS: dict[str, tuple[list[str], int, str]] = {
     "no failure allowed": (["-e", "imagemode_max_failures=0"], 8, "max_failures is '0'"),
     "an image without a digest": (["-e", "imagemode_image=registry.test/os:nothing"], 8, "resolved to no digest"),
     "an unknown canary": (["-e", '{"imagemode_canaries": ["w9"]}'], 8, "names w9"),
+    "zones that no node has": (["-e", "imagemode_max_zones=1"], 8, "no node of workers has a zone"),
     "a job of the platform": (["-e", "awx_job_id=42"], 8, "imagemode_store_shared=true"),
     "a store that cannot be written": (
         ["-e", "imagemode_store_path=/proc/nowhere"],
