@@ -81,7 +81,7 @@ class ActionModule(ControllerAction):
     def _hold(
         self, options: dict[str, Any], task_vars: dict[str, Any], node: str, store: Store, controller: Controller
     ) -> dict[str, Any]:
-        self._guard_play(task_vars, store)
+        before = self._guarded(task_vars, store)
         request = Request(
             node=node,
             holder=controller.holder,
@@ -94,7 +94,6 @@ class ActionModule(ControllerAction):
             target_digests=tuple(options["expected_digests"]),
             take_over=options["take_over"],
         )
-        before, _version = store.read()
         if self.check_mode:
             return self._predicted(options["pool"], node, before, request, controller)
         timeout = parse_duration(options["wait_timeout"], "wait_timeout")
@@ -200,7 +199,8 @@ class ActionModule(ControllerAction):
             "diff": _diff(before, state, node),
         }
 
-    def _guard_play(self, task_vars: dict[str, Any], store: Store) -> None:
+    def _guarded(self, task_vars: dict[str, Any], store: Store) -> PoolState | None:
+        """What is stored, if the play is one in which nodes can wait for each other. Raises GuardError."""
         strategy = play_strategy(self._task)
         if strategy not in _STRATEGIES:
             raise GuardError(
@@ -211,6 +211,7 @@ class ActionModule(ControllerAction):
         state, _version = store.read()
         if state is not None:
             require_forks(state.window, len(task_vars.get("ansible_play_hosts_all") or ()), task_vars)
+        return state
 
     def _end(self, options: dict[str, Any], node: str, store: Store, controller: Controller) -> dict[str, Any]:
         now = time.time()
