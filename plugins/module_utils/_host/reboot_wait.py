@@ -24,7 +24,9 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._host.runner impor
     Step,
 )
 
-_POLL_SECONDS = (1.0, 1.0, 2.0, 3.0, 5.0)
+_SHORTEST_PAUSE, _LONGEST_PAUSE = 1.0, 5.0
+# A look costs a connection; a node that is back and was not seen is out of service for nothing. So this part of the time it was away.
+_PAUSE_SHARE = 0.1
 
 
 class Seen(Enum):
@@ -105,7 +107,5 @@ class RebootWait:
         )
 
     def _pauses(self, started: float) -> Iterator[float]:
-        turn = 0
-        while self.clock() - started < self.limit:
-            yield _POLL_SECONDS[min(turn, len(_POLL_SECONDS) - 1)]
-            turn += 1
+        while (away := self.clock() - started) < self.limit:
+            yield min(_LONGEST_PAUSE, max(_SHORTEST_PAUSE, _PAUSE_SHARE * away))
