@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -82,3 +83,28 @@ def test_a_node_that_rebooted_into_another_image_is_not_taken_for_one_that_never
     assert run.table == {"w1": "failed"}
     slot = project.state["nodes"]["w1"]
     assert (slot["state"], slot["from_digest"], slot["reason"]) == ("failed", "sha256:old", "w1 has no space left")
+
+
+def test_the_last_play_tells_of_a_store_that_is_lost(tmp_path: Path) -> None:
+    """The store is a directory that becomes unusable when the node is out of service."""
+    project = RolloutProject(tmp_path, ("w1",), imagemode_drain="hooks", imagemode_drain_before="before.yml")
+    store = project.inventory.parent / ".imagemode"
+    broken = {
+        "ansible.builtin.copy": {"dest": str(store / "workers.json"), "content": "nonsense"},
+        "delegate_to": "localhost",
+    }
+    hook(project, "before", {**broken, "vars": {"ansible_connection": "local"}})
+    run = project.run()
+    assert run.rc == 2, run.output
+    assert run.table == {"w1": "failed"}
+    assert "is not a rollout state that can be used" in run.output.rpartition("Show the table")[2]
+
+
+def test_a_run_that_begins_in_the_middle_is_told_to_begin_at_the_beginning(tmp_path: Path) -> None:
+    project = RolloutProject(tmp_path, ("w1",))
+    # Ansible gathers facts of nodes where it is to begin in the middle, whatever the play says.
+    local = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
+    run = project.run("--start-at-task", "Look whether the image has been denied", "-e", json.dumps(local))
+    assert run.rc == 2, run.output
+    assert "This run resolved no image: a rollout takes its three plays from the beginning" in run.output
+    assert project.journal() == []

@@ -144,14 +144,14 @@ def _origin(results: NodeResults, staging: Staging) -> dict[str, Any]:
 
 
 def _why(results: NodeResults) -> str:
-    """What the recorded failure says, else the first task that failed."""
+    """What the recorded failure says, else the first task that failed, be it the record."""
     ended = results.ended or {}
     if ended.get("reason"):
         return str(ended["reason"])
     for _kind, result in results.timed():
         if has_failed(result):
             return _said(result or {}, "its update failed")
-    return "its update failed"
+    return _said(ended, "its update failed") if has_failed(ended) else "its update failed"
 
 
 def _said(result: Result, otherwise: str) -> str:

@@ -58,6 +58,12 @@ OUTCOMES: dict[str, tuple[Results, Outcome, float | None, str | None]] = {
         4,
         "inhibited",
     ),
+    "failed, and could not be recorded": (
+        {"staging": staging(), "held": held(1), "ended": {"failed": True, "msg": "the store is lost"}},
+        Outcome.FAILED,
+        None,
+        "the store is lost",
+    ),
     "no end": ({"staging": staging(), "held": held(1)}, Outcome.FAILED, None, "nobody recorded its end"),
     "unhealthy": (unhealthy(90.0), Outcome.ROLLED_BACK, 392.0, "2 of 3 checks are not right"),
     "fell back by itself": (
