@@ -26,7 +26,7 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._host.runner impor
 
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 1.0, 5.0
 # A look costs a connection; a node that is back and was not seen is out of service for nothing. So this part of the time it was away.
-_PAUSE_SHARE = 0.1
+_PAUSE_SHARE = 0.05
 
 
 class Seen(Enum):

@@ -40,16 +40,16 @@ class AwayNode:
 
 
 @pytest.mark.parametrize("away", [0.5, 3.2, 7.1, 14.0, 29.9, 60.3, 240.0, 899.0])
-def test_a_node_is_seen_within_a_tenth_of_the_time_it_was_away(away: float) -> None:
+def test_a_node_is_seen_within_a_twentieth_of_the_time_it_was_away(away: float) -> None:
     node = AwayNode(away)
     assert node.wait(900) is BACK
     late = node.asked[-1] - away
-    assert late <= max(1.0, min(5.0, away / 10 + 0.5)), f"seen {late:.1f} s after it was back"
+    assert late <= max(1.0, min(5.0, away / 20 + 0.5)), f"seen {late:.1f} s after it was back"
 
 
 def test_a_node_that_stays_away_is_not_asked_all_the_time() -> None:
     node = AwayNode(10_000)
     with pytest.raises(NotBack, match="it does not answer"):
         node.wait(900)
-    assert 100 < len(node.asked) < 205
+    assert 100 < len(node.asked) < 215
     assert min(after - before for before, after in zip(node.asked, node.asked[1:], strict=False)) >= 1.0
