@@ -29,7 +29,7 @@ from lab.simulators.power import STOP_SECONDS
 
 BOUND_TARGET = 1.10
 SERIAL_TARGET = 0.75
-SHORTEST, MEDIAN, LONGEST = 6.0, 14.0, 40.0  # seconds of a boot
+SHORTEST, MEDIAN, LONGEST = 12.0, 28.0, 80.0  # seconds of a boot
 SPREAD = 0.6  # standard deviation of the logarithm
 STRIDE = 7  # has no factor in common with 24, so that every node gets its own quantile
 UPDATE, REPORT, SERIAL = "PLAY [Update the nodes through the window]", "PLAY [Report]", "PLAY [Update in batches]"
