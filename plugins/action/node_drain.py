@@ -34,7 +34,7 @@ class ActionModule(ClusterAction):
     def act(self, options: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         """See the module's documentation."""
         began, wall = time.monotonic(), time.time()
-        node = options["node"] or name_in_cluster(str(task_vars["inventory_hostname"]), task_vars)
+        node = options["node"] or self._node_of(task_vars)
         deadline = parse_duration(options["deadline"], "deadline")
         settings = _settings(options)
         if deadline <= 0:
@@ -53,6 +53,11 @@ class ActionModule(ClusterAction):
         except ClusterError as error:
             result.update(failed=True, msg=f"{options['pool']}: {node}: {error}")
         return {**result, "started_at": wall, "seconds": round(time.monotonic() - began, 1)}
+
+    def _node_of(self, task_vars: dict[str, Any]) -> str:
+        # An action is given the variables as they were written, templates and all.
+        name = self._templar.template(task_vars.get("imagemode_node_name") or "")
+        return name_in_cluster(str(task_vars["inventory_hostname"]), {"imagemode_node_name": name})
 
 
 def _settings(options: dict[str, Any]) -> ServiceOptions:

@@ -27,13 +27,16 @@ UNREACHABLE = {
 
 
 class Play:
-    """A project with the pool `workers` of these nodes; `n1` is called `first` in the inventory."""
+    """A project with the pool `workers` of these nodes; `n1` is called `first` in the inventory, and a template tells so."""
 
     def __init__(self, directory: Path, kubeconfig: Path, *nodes: str) -> None:
         self.directory = directory
         hosts: dict[str, dict[str, Any]] = {node: {} for node in nodes}
         if "n1" in hosts:
-            hosts = {"first": {"imagemode_node_name": "n1"}, **{n: v for n, v in hosts.items() if n != "n1"}}
+            hosts = {
+                "first": {"imagemode_node_name": "n{{ number }}", "number": 1},
+                **{n: v for n, v in hosts.items() if n != "n1"},
+            }
         inventory = {"workers": {"hosts": hosts, "vars": UNREACHABLE}}
         (directory / "hosts.yml").write_text(yaml.safe_dump(inventory), encoding="utf-8")
         self.kubeconfig = kubeconfig
