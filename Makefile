@@ -7,7 +7,7 @@ SHELL := /bin/sh
 PYTHON := .venv/bin/python
 export PATH := $(CURDIR)/.venv/bin:$(PATH):/usr/local/sbin:/usr/sbin:/sbin
 
-LEVELS = lint types docs unit fuzz conformance sanity scenarios crash cluster molecule oldest-core
+LEVELS = lint types docs unit fuzz conformance sanity scenarios cluster crash molecule oldest-core
 
 .PHONY: help
 help: ## Show this list

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Strike rollouts at every step, run each of them again, and look at what came of it.
 
-    python -m crash [--cases 20] [--jobs 4] [--course NAME] [--only WORD] [--list]
+    python -m crash [--cases 20 [--seed 1]] [--jobs 4] [--course NAME] [--only WORD] [--list]
 
 The moments are found by rollouts that nobody strikes: every beginning and end of a task on every node, whatever tasks
-there are, and every entry that a node writes into its journal. ``--cases`` takes so many of them, evenly spread. What is
+there are, and every entry that a node writes into its journal. ``--cases`` takes so many of them, spread over all. What is
 kept of a case that broke a rule is in .cache/crash. Exit status 1 if there is one, 77 without root.
 """
 
@@ -13,8 +13,10 @@ from __future__ import annotations
 import argparse
 import collections
 import concurrent.futures
+import contextlib
 import dataclasses
 import os
+import random
 import shutil
 import sys
 import tempfile
@@ -23,6 +25,7 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
+from cluster.build import CannotBuild
 from lab import images
 from lab.ansible_server import AnsibleServer
 from lab.inventory import CHECKOUT
@@ -32,6 +35,7 @@ from crash.case import Case, NodeStep, Strike
 from crash.course import COURSES, Course
 from crash.course import course as course_of
 from crash.fleet import Fleet, Images
+from crash.kubernetes import Kubernetes
 from crash.verdict import faults_of
 
 KEPT = CHECKOUT / ".cache" / "crash"
@@ -53,13 +57,13 @@ class Outcome:
 class Campaign:
     """All cases, with one registry and one ansible-core for all of them."""
 
-    def __init__(self, work: Path, chosen: Images, server: AnsibleServer) -> None:
-        self._work, self._images, self._server = work, chosen, server
+    def __init__(self, work: Path, chosen: Images, server: AnsibleServer, kubernetes: Kubernetes | None) -> None:
+        self._work, self._images, self._server, self._kubernetes = work, chosen, server, kubernetes
 
     def undisturbed(self, course: Course) -> tuple[Outcome, list[Case]]:
         """Run a course twice without a strike, and find every moment at which it can be struck."""
         begin = time.monotonic()
-        fleet = Fleet(self._work / f"undisturbed-{course.name.replace(' ', '-')}", course, self._images, self._server)
+        fleet = self._fleet(f"undisturbed-{course.name.replace(' ', '-')}", course)
         try:
             before = fleet.steps()
             ended = fleet.run()
@@ -79,7 +83,7 @@ class Campaign:
     def struck(self, number: int, case: Case) -> Outcome:
         """Strike a rollout, and run it again until it was run once from its beginning to its end."""
         begin, course = time.monotonic(), course_of(case.course)
-        fleet = Fleet(self._work / f"case-{number}", course, self._images, self._server)
+        fleet = self._fleet(f"case-{number}", course)
         faults: list[str] = ["it was interrupted"]
         try:
             struck = fleet.run(case).struck
@@ -93,6 +97,9 @@ class Campaign:
             fleet.close()
         shutil.rmtree(fleet.directory, ignore_errors=True)
         return Outcome(course, case, struck, tuple(faults), time.monotonic() - begin)
+
+    def _fleet(self, name: str, course: Course) -> Fleet:
+        return Fleet(self._work / name, course, self._images, self._server, self._kubernetes)
 
 
 def _keep(fleet: Fleet, said: Sequence[str]) -> None:
@@ -110,11 +117,12 @@ def _keep(fleet: Fleet, said: Sequence[str]) -> None:
     (kept / "store.json").write_text(fleet.document)
 
 
-def spread(cases: Sequence[Case], number: int) -> list[Case]:
-    """So many of them, evenly over all; all if ``number`` is 0."""
+def spread(cases: Sequence[Case], number: int, seed: int) -> list[Case]:
+    """So many of them, one from anywhere in each of as many equal parts; all if ``number`` is 0."""
     if not 0 < number < len(cases):
         return list(cases)
-    return [cases[int((index + 0.5) * len(cases) / number)] for index in range(number)]
+    chance = random.Random(seed)  # noqa: S311 (no secret)
+    return [cases[int((index + chance.random()) * len(cases) / number)] for index in range(number)]
 
 
 def report(outcomes: Sequence[Outcome], cases_there_are: int, seconds: float) -> int:
@@ -144,7 +152,8 @@ def report(outcomes: Sequence[Outcome], cases_there_are: int, seconds: float) ->
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m crash", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--cases", type=int, default=0, help="how many, evenly spread; 0, the default: all")
+    parser.add_argument("--cases", type=int, default=0, help="how many, spread over all; 0, the default: all")
+    parser.add_argument("--seed", type=int, default=0, help="which of them: another number is another choice")
     parser.add_argument("--jobs", type=int, default=4, help="how many at once")
     parser.add_argument("--course", choices=[course.name for course in COURSES], action="append")
     parser.add_argument("--only", default="", help="only cases whose name contains this")
@@ -154,21 +163,34 @@ def main() -> int:
         print("the lab mounts the file systems of its nodes, which needs root")
         return CANNOT_RUN
     begin = time.monotonic()
+    courses = [course for course in COURSES if not options.course or course.name in options.course]
     work = Path(tempfile.mkdtemp(prefix="crash-"))
     try:
-        with Registry.start(work / "registry") as registry:
+        with contextlib.ExitStack() as stack:
+            kubernetes = skipped = None
+            if any(course.cluster for course in courses):
+                try:
+                    kubernetes = stack.enter_context(Kubernetes.start(work / "kubernetes"))
+                except CannotBuild as error:
+                    skipped = f"skipped: {', '.join(course.name for course in courses if course.cluster)}: {error}"
+                    print(skipped, flush=True)
+                    courses = [course for course in courses if not course.cluster]
+            if not courses:
+                return CANNOT_RUN
+            registry = stack.enter_context(Registry.start(work / "registry"))
             old = images.build_base(registry.address)
             new = images.build_base(registry.address, name="fleet", tag="v2", version="2.0")
             name, _at, digest = new.partition("@")
-            server = AnsibleServer.start()
-            campaign = Campaign(work, Images(old, f"{name}:v2", digest), server)
-            return _run(campaign, options, begin)
+            campaign = Campaign(work, Images(old, f"{name}:v2", digest), AnsibleServer.start(), kubernetes)
+            status = _run(campaign, courses, options, begin)
+            if skipped:  # again, where somebody who sees only the end sees it
+                print(skipped)
+            return status
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _run(campaign: Campaign, options: argparse.Namespace, begin: float) -> int:
-    courses = [course for course in COURSES if not options.course or course.name in options.course]
+def _run(campaign: Campaign, courses: Sequence[Course], options: argparse.Namespace, begin: float) -> int:
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
         found = list(pool.map(campaign.undisturbed, courses))
         cases = [case for _outcome, of_course in found for case in of_course if options.only in str(case)]
@@ -176,7 +198,10 @@ def _run(campaign: Campaign, options: argparse.Namespace, begin: float) -> int:
             print("\n".join(map(str, cases)))
             return 0
         outcomes = [outcome for outcome, _cases in found]
-        struck = [pool.submit(campaign.struck, *numbered) for numbered in enumerate(spread(cases, options.cases))]
+        struck = [
+            pool.submit(campaign.struck, *numbered)
+            for numbered in enumerate(spread(cases, options.cases, options.seed))
+        ]
         for future in concurrent.futures.as_completed(struck):
             outcome = future.result()
             outcomes.append(outcome)

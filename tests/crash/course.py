@@ -28,12 +28,17 @@ HOOK = """\
 
 @dataclasses.dataclass(frozen=True)
 class Course:
-    """``variables``: of the pool. ``hooks``: nodes are drained by task files. ``arrives``: or goes back to the old image."""
+    """``variables``: of the pool. ``hooks``: nodes are drained by task files. ``arrives``: or goes back to the old image.
+
+    ``cluster``: nodes are drained in a Kubernetes cluster. ``cordoned``: these were cordoned there before, by others.
+    """
 
     name: str
     variables: Mapping[str, Any] = dataclasses.field(default_factory=lambda: types.MappingProxyType({}))
     hooks: bool = False
     arrives: bool = True
+    cluster: bool = False
+    cordoned: tuple[str, ...] = ()
 
 
 COURSES = (
@@ -49,6 +54,8 @@ COURSES = (
         },
         arrives=False,
     ),
+    Course("drained", cluster=True),
+    Course("lease", {"imagemode_store": "kubernetes"}, cluster=True, cordoned=("n3",)),
 )
 
 

@@ -22,6 +22,7 @@ from lab.playbook_run import Project
 from crash.callback.task_boundaries import descendants
 from crash.case import Boundary, Case, NodeStep, Strike
 from crash.course import HOOK, NODES, WINDOW, Course
+from crash.kubernetes import ClusterPool, Kubernetes
 from crash.power import cut
 
 CALLBACKS = Path(__file__).resolve().parent / "callback"
@@ -54,8 +55,16 @@ class Ended:
 class Fleet:
     """A lab for one case below ``directory``. ``close`` ends what still runs in it."""
 
-    def __init__(self, directory: Path, course: Course, images: Images, server: AnsibleServer) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        course: Course,
+        images: Images,
+        server: AnsibleServer,
+        kubernetes: Kubernetes | None = None,
+    ) -> None:
         self.directory = directory
+        self.name = directory.name.replace("-", "")  # of the pool: a group, and a name in the cluster
         self.lab = directory / "lab"
         self.nodes = {name: Node.create(self.lab, name, images.old, boot_seconds=BOOT_SECONDS) for name in NODES}
         self._numbers = itertools.count(1)
@@ -75,11 +84,22 @@ class Fleet:
                 file = directory / f"{what}.yml"
                 file.write_text(HOOK.format(what=what, file=self.hooked))
                 variables[f"imagemode_drain_{what}"] = str(file)
+        self.pool: ClusterPool | None = None
+        if course.cluster:
+            assert kubernetes is not None
+            self.pool = ClusterPool(kubernetes, self.name, self.nodes, course.cordoned)
+            variables["imagemode_drain"] = "kubernetes"
+            variables["imagemode_drain_deadline"] = "1m"
+            variables["imagemode_kubeconfig"] = str(kubernetes.kubeconfig)
+            variables["imagemode_node_name"] = self.pool.called("{{ inventory_hostname }}")
+        self._is_lease = variables.get("imagemode_store") == "kubernetes"
         self.project = Project.create(
-            directory / "project", self.lab, {"workers": NODES}, group_vars={"workers": variables}, forks=len(NODES)
+            directory / "project", self.lab, {self.name: NODES}, group_vars={self.name: variables}, forks=len(NODES)
         )
 
     def close(self) -> None:
+        if self.pool is not None:
+            self.pool.close()
         for node in nodes(self.lab):
             with contextlib.suppress(FileNotFoundError):
                 node.destroy()
@@ -94,14 +114,15 @@ class Fleet:
     @property
     def stored(self) -> dict[str, dict[str, Any]]:
         """What the pool's store says of nodes."""
-        path = self.directory / "store" / "workers.json"
-        found: dict[str, dict[str, Any]] = json.loads(path.read_text())["nodes"] if path.exists() else {}
+        found: dict[str, dict[str, Any]] = json.loads(self.document).get("nodes", {})
         return found
 
     @property
     def document(self) -> str:
         """The pool's store, as text."""
-        path = self.directory / "store" / "workers.json"
+        if self._is_lease and self.pool is not None:
+            return self.pool.document
+        path = self.directory / "store" / f"{self.name}.json"
         return path.read_text() if path.exists() else "{}"
 
     def run(self, case: Case | None = None) -> Ended:
@@ -141,7 +162,7 @@ class Fleet:
         argv = [
             str(self._server.programs / "ansible-playbook"),
             *("-i", str(self.project.directory / "inventory" / "hosts.yml")),
-            *("-e", "imagemode_pool=workers"),
+            *("-e", f"imagemode_pool={self.name}"),
             str(CHECKOUT / "playbooks/rollout.yml"),
         ]
         with output.open("wb") as stream:

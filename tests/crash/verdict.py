@@ -22,10 +22,14 @@ def faults_of(case: Case | None, course: Course, fleet: Fleet, images: Images, a
     if (most := _most_out_of_service(fleet)) > WINDOW:
         found.append(f"{most} nodes were out of service at once, and the window is {WINDOW}")
     states = {name: slot["state"] for name, slot in fleet.stored.items()}
-    left = {name: state for name, state in states.items() if course.arrives or state != "kept"}
+    expected = dict.fromkeys(course.cordoned, "away") if course.arrives else dict.fromkeys(states, "kept")
+    left = {name: state for name, state in states.items() if state != expected.get(name)}
     if left:
         found.append(f"the store still has {left}")
     found += _hooks_balance(fleet)
+    found += _rebooted_in_service(course, fleet)
+    if fleet.pool is not None:
+        found += fleet.pool.faults()
     return found
 
 
@@ -76,16 +80,37 @@ def _hooked(fleet: Fleet) -> list[tuple[float, str, str]]:
     return [(float(moment), what, name) for moment, what, name in (line.split() for line in lines)]
 
 
+def _drains(fleet: Fleet) -> list[tuple[float, bool, str]]:
+    """When a node was taken out of service (True) and put back (False), by a hook or a cordon; first, what others did before."""
+    found = [(moment, what == "before", name) for moment, what, name in _hooked(fleet)]
+    if fleet.pool is not None:
+        found += [(0.0, True, name) for name in sorted(fleet.pool.cordoned)]
+        found += fleet.pool.cordons()
+    return sorted(found)
+
+
 def _most_out_of_service(fleet: Fleet) -> int:
     down: set[str] = set()
     drained: set[str] = set()
     moments: list[tuple[float, Any]] = [(t, (down, step > 0, name)) for t, step, name in _out_of_service(fleet)]
-    moments += [(t, (drained, what == "before", name)) for t, what, name in _hooked(fleet)]
+    moments += [(t, (drained, goes, name)) for t, goes, name in _drains(fleet)]
     most = 0
     for _moment, (kind, goes, name) in sorted(moments, key=lambda found: found[0]):
         (kind.add if goes else kind.discard)(name)
         most = max(most, len(down | drained))
     return most
+
+
+def _rebooted_in_service(course: Course, fleet: Fleet) -> Iterator[str]:
+    """A node that is drained at all is drained whenever it is rebooted."""
+    if not (course.hooks or course.cluster):
+        return
+    drains = _drains(fleet)
+    for name, node in fleet.nodes.items():
+        for entry in node.journal.read("shutdown"):
+            before = [goes for moment, goes, drained in drains if drained == name and moment < float(entry["t"])]
+            if entry["kind"] in ORDERLY and not (before and before[-1]):
+                yield f"{name} was rebooted while it was in service"
 
 
 def _hooks_balance(fleet: Fleet) -> Iterable[str]:
