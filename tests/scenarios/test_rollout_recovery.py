@@ -4,6 +4,9 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -50,9 +53,13 @@ def make_pool(
 ) -> MakePool:
     """Nodes of a pool `workers`, and a project whose group_vars want the sick image on them, one at a time."""
 
-    def make(size: int, versions: Sequence[Any] = (), **variables: Any) -> tuple[list[Node], Project]:
+    def make(
+        size: int, versions: Sequence[Any] = (), boot_seconds: float = 0.5, **variables: Any
+    ) -> tuple[list[Node], Project]:
         nodes = [
-            make_node(f"n{n}", image=first, boot_seconds=0.5, **({"versions": versions[n - 1]} if versions else {}))
+            make_node(
+                f"n{n}", image=first, boot_seconds=boot_seconds, **({"versions": versions[n - 1]} if versions else {})
+            )
             for n in range(1, size + 1)
         ]
         wanted = {
@@ -139,6 +146,27 @@ def test_a_node_that_fell_back_by_itself_returns_to_service(make_pool: MakePool,
     state = stored(tmp_path)
     assert state["nodes"]["n1"]["state"] == "kept"
     assert [denial["digest"] for denial in state["denied"]] == [sick.rpartition("@")[2]]
+
+
+def test_a_run_that_dies_in_a_rollback_is_followed_by_one_that_ends_it(make_pool: MakePool, tmp_path: Path) -> None:
+    """The node is away when the next run finds its image denied, and so is not even asked to stage anything."""
+    nodes, project = make_pool(2, boot_seconds=12)
+    process = project.start(PLAYBOOK, extra_vars={"imagemode_pool": "workers"})
+    until = time.monotonic() + 120
+    while count(nodes[0], "shutdown") < 2:
+        assert process.poll() is None
+        assert time.monotonic() < until
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert stored(tmp_path)["nodes"]["n1"]["phase"] == "rolling back"
+
+    again = rollout(project)
+    assert again.rc != 0
+    assert "is denied in pool workers" in again.stdout
+    assert boots(nodes) == [3, 1], "there and back, once"
+    assert looked_at(nodes, project) == [("1.0", False)] * 2
+    assert {name: slot["state"] for name, slot in stored(tmp_path)["nodes"].items()} == {"n1": "kept"}
 
 
 def hook(project: Project, name: str, *tasks: dict[str, Any]) -> str:
