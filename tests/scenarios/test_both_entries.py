@@ -230,8 +230,9 @@ class Outcome:
 def outcomes(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, base_image: str, words: dict[str, str]
 ) -> Iterator[dict[str, Outcome]]:
-    """Of every situation that is to be tested in this session."""
-    chosen = [item.callspec.params["name"] for item in request.session.items if hasattr(item, "callspec")]
+    """Of every situation that is to be tested in this session, which has tests of other files as well."""
+    own = [item for item in request.session.items if item.path == request.path]
+    chosen = [item.callspec.params["name"] for item in own if hasattr(item, "callspec")]
     names = [name for name in SITUATIONS if name in chosen]
     directory = tmp_path_factory.mktemp("entries")
     lab = directory / "lab"
