@@ -100,9 +100,11 @@ class ActionModule(ControllerAction):
         began = time.time()
         waiter = SlotWaiter(store, controller)
         try:
-            position = list(task_vars["ansible_play_hosts_all"]).index(node)
+            queue = list(map(str, task_vars["ansible_play_hosts_all"]))
+            position = queue.index(node)
             with contextlib.closing(WaitingLine(open_line(options["pool"]), controller.holder, position)) as line:
-                decision = waiter.wait(request, timeout, line, Announcer(self.say))
+                ahead = queue[position - 1] if position else None
+                decision = waiter.wait(request, timeout, line, Announcer(self.say), ahead)
         except ControllerGone:
             # Nobody reads a result any more, and the worker's own clean-up would wait for somebody who does.
             os._exit(1)

@@ -22,6 +22,8 @@ from ansible_collections.imagemode.nodes.plugins.plugin_utils._store import Stor
 _POLL = 0.5
 # Whether the process of another slot died shows in no file, so the store is asked at times without having changed.
 _LOOK_ANYWAY = 5.0
+# How long a worker that was started after another one may come to the line before it: on a busy machine that happens.
+_ARRIVAL = 3.0
 
 
 class ControllerGone(Exception):
@@ -39,8 +41,11 @@ class SlotWaiter:
         self._store = store
         self._controller = controller
 
-    def wait(self, request: Request, timeout: float, line: WaitingLine, announcer: Announcer) -> Decision:
-        """The decision GRANTED (stored), HALTED or UNAPPROVED. `timeout` in seconds, 0: none. Raises ControllerGone, WaitTimeout."""
+    def wait(
+        self, request: Request, timeout: float, line: WaitingLine, announcer: Announcer, before: str | None = None
+    ) -> Decision:
+        """The decision GRANTED (stored), HALTED or UNAPPROVED. `timeout` in seconds, 0: none. `before`: the node whose turn in the
+        play is just before this one's. Raises ControllerGone, WaitTimeout."""
         started = time.monotonic()
         watch = _Watch(self._store)
         waits_for_itself = False
@@ -49,10 +54,14 @@ class SlotWaiter:
             if self._controller.is_gone:
                 raise ControllerGone
             if watch.shows_change(line.is_head, waits_for_itself, time.time() >= until):
-                decision = self.ask(replace(request, now=time.time(), is_first_in_line=line.is_head))
+                arrival = started + _ARRIVAL - time.monotonic()
+                asked = replace(request, now=time.time(), is_first_in_line=line.is_head)
+                decision = self.ask(asked, before if arrival > 0 else None)
                 if decision.verdict is not Verdict.WAIT:
                     return decision
                 until = math.inf if decision.until is None else decision.until
+                if before and arrival > 0:
+                    until = min(until, time.time() + arrival)
             waits_for_itself = decision.behind == (request.node,)
             (line.step_aside if waits_for_itself else line.join)()
             if waits_for_itself or line.is_head:
@@ -63,8 +72,8 @@ class SlotWaiter:
                 )
             time.sleep(_POLL)
 
-    def ask(self, request: Request) -> Decision:
-        """One question; a grant is stored."""
+    def ask(self, request: Request, before: str | None = None) -> Decision:
+        """One question; a grant is stored. Nobody overtakes `before`, of which nothing has been heard yet."""
 
         def change(state: PoolState | None) -> tuple[PoolState | None, Decision]:
             if state is None:
@@ -73,7 +82,9 @@ class SlotWaiter:
                 )
             if self._controller.is_gone:
                 raise ControllerGone
-            decision = decide(state, request, self._controller.liveness)
+            is_overtaking = before is not None and before not in state.nodes and before not in state.returned
+            asked = replace(request, is_first_in_line=False) if is_overtaking else request
+            decision = decide(state, asked, self._controller.liveness)
             return decision.state, decision
 
         return transact(self._store, change)
