@@ -112,7 +112,7 @@ class RolloutProject:
             "PYTHONPATH": str(STAND_INS.parent),
         }
 
-    def finish(self, process: subprocess.Popen[bytes], log: str = "log", timeout: float = 120) -> Run:
+    def finish(self, process: subprocess.Popen[bytes], log: str = "log", timeout: float = 300) -> Run:
         """Wait for the end; a run that waits for ever is a failed test, with its output."""
         try:
             rc = process.wait(timeout)
@@ -166,7 +166,7 @@ class RolloutProject:
         return sorted(rows, key=lambda row: (row[0], row[1] != "up"))
 
 
-def wait_until(condition: Any, what: str, timeout: float = 30.0) -> None:
+def wait_until(condition: Any, what: str, timeout: float = 180.0) -> None:
     """Poll until `condition()` holds."""
     until = time.monotonic() + timeout
     while not condition():

@@ -101,7 +101,7 @@ def booted_digests(run: PlaybookRun, state: str) -> list[str]:
     return [result[state]["booted"]["digest"] for result in run.results("Reboot into the image and prove it")]
 
 
-def wait_for(said: str, process: subprocess.Popen[str], seconds: float = 90) -> str:
+def wait_for(said: str, process: subprocess.Popen[str], seconds: float = 240) -> str:
     """Read a run's output until a line matches; returns what was read."""
     assert process.stdout is not None
     lines: list[str] = []
@@ -283,7 +283,7 @@ def test_a_run_for_another_image_is_refused_before_it_stages_anything(make_pool:
     assert second.rc != 0
     assert "is just being updated to" in second.stdout
     assert [count(node, "pull") for node in nodes] == pulls
-    output, _nothing = first.communicate(timeout=120)
+    output, _nothing = first.communicate(timeout=240)
     assert first.returncode == 0, seen + output
     assert versions(nodes, project) == ["2.0"] * 3
 

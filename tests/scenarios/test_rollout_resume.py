@@ -35,7 +35,7 @@ def leave_drained(project: RolloutProject, node: str) -> None:
     wait_until(lambda: hooks(project) == [f"before {node}"], "the drain")
     os.kill(process.pid, signal.SIGKILL)
     project.finish(process)
-    wait_until(lambda: not project.leftovers(), "orphaned workers end themselves", 15)
+    wait_until(lambda: not project.leftovers(), "orphaned workers end themselves")
     assert project.state["nodes"][node]["state"] == "active"
     hook(project, "before")
 
@@ -76,7 +76,7 @@ def test_a_node_that_rebooted_into_another_image_is_not_taken_for_one_that_never
     wait_until(lambda: project.events("down") == ["w1"], "the reboot")
     os.kill(process.pid, signal.SIGKILL)
     project.finish(process)
-    wait_until(lambda: not project.leftovers() and not project.nodes["w1"].is_away(), "all to be over", 15)
+    wait_until(lambda: not project.leftovers() and not project.nodes["w1"].is_away(), "all to be over")
     with project.nodes["w1"].changing() as state:
         state.update(fault="no space")
     run = project.run("-e", "imagemode_image=registry.test/os:newer")

@@ -90,7 +90,7 @@ def test_a_controller_that_ends_in_mid_window_is_continued(six: RolloutProject, 
         process.kill()
     killed = six.finish(process)
     assert killed.rc != 0
-    wait_until(lambda: not six.leftovers(), "orphaned workers end themselves", 15)
+    wait_until(lambda: not six.leftovers(), "orphaned workers end themselves")
     assert six.state["nodes"], "what it took out of service is known"
     done = len(six.events("down"))
     assert done < 6
@@ -123,7 +123,7 @@ def test_a_check_run_after_a_crash_predicts_that_the_next_run_carries_on(tmp_pat
     wait_until(lambda: project.events("down") == ["w1"], "the reboot")
     process.kill()
     project.finish(process)
-    wait_until(lambda: not project.leftovers(), "orphaned workers end themselves", 15)
+    wait_until(lambda: not project.leftovers(), "orphaned workers end themselves")
     stored = project.state
 
     check = project.run("--check")
