@@ -139,7 +139,7 @@ LEVELS = (
     Level(
         "crash",
         300,  # a third of it where nothing else runs
-        (dataclasses.replace(_python("campaign, a sample", "-m", "crash", "--cases=10"), shows=18),),
+        (dataclasses.replace(_python("campaign, a sample", "-m", "crash", "--cases=8"), shows=20),),
         needs_root=True,
     ),
     Level(

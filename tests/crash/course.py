@@ -41,20 +41,20 @@ class Course:
     cordoned: tuple[str, ...] = ()
 
 
+# The old image is well, and the new one never is.
+BAD: Mapping[str, Any] = types.MappingProxyType(
+    {
+        "imagemode_health_checks": [{"name": "old", "command": ["grep", "-q", "VERSION_ID=1", "/usr/lib/os-release"]}],
+        "imagemode_health_deadline": "1s",
+    }
+)
+
 COURSES = (
     Course("update"),
     Course("with hooks", hooks=True),
-    Course(
-        "bad image",
-        {
-            "imagemode_health_checks": [
-                {"name": "old", "command": ["grep", "-q", "VERSION_ID=1", "/usr/lib/os-release"]}
-            ],
-            "imagemode_health_deadline": "1s",
-        },
-        arrives=False,
-    ),
+    Course("bad image", BAD, arrives=False),
     Course("drained", cluster=True),
+    Course("drained for a bad image", BAD, arrives=False, cluster=True),
     Course("lease", {"imagemode_store": "kubernetes"}, cluster=True, cordoned=("n3",)),
 )
 
