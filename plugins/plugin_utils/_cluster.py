@@ -207,8 +207,14 @@ class Cluster:
         except yaml.YAMLError:
             # The error would show the lines around it, and a token may be among them.
             raise ClusterError(f"the credentials cannot be read: they are not YAML. {self._looked_at()}") from None
-        except (kubernetes_config.ConfigException, OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-            raise ClusterError(f"the credentials cannot be read: {_brief(error)}. {self._looked_at()}") from error
+        except (kubernetes_config.ConfigException, OSError, ValueError) as error:
+            raise ClusterError(
+                f"the credentials cannot be read: {self._missing() or _brief(error).rstrip('.')}. {self._looked_at()}"
+            ) from error
+        except (TypeError, KeyError, AttributeError, IndexError):  # the library takes the structure for granted
+            raise ClusterError(
+                f"the credentials cannot be read: this is YAML, but no kubeconfig. {self._looked_at()}"
+            ) from None
         if complaints.seen:
             raise ClusterError(
                 "the credential program that the kubeconfig names gave no credentials. What it said is not repeated here, because it may "
@@ -231,6 +237,11 @@ class Cluster:
             persist_config=False,
             temp_file_path=self._directory,
         )
+
+    def _missing(self) -> str:
+        """That the file is not there, which the library calls invalid; empty if it is, or is none of ours to name."""
+        file = self._options.kubeconfig or ""
+        return f"there is no file {file}" if file and not os.path.exists(os.path.expanduser(file)) else ""
 
     def _looked_at(self) -> str:
         if self._options.kubeconfig:
