@@ -176,9 +176,14 @@ class Drain:
 
     def _at_the_deadline(self, now: float) -> None:
         if not self._rules.force or self.board.forcing:
+            never = [
+                f"budget {budget.name} never lets a pod go: {budget.never}"
+                for budget in self.budgets
+                if budget.never and any(budget.covers(track.pod) for track in self.board.left)
+            ]
+            trouble = [self._trouble] if self._trouble else []
             raise DrainFailed(
-                f"{progress(self.board, self.budgets, now)} at the deadline"
-                + (f"; {self._trouble}" if self._trouble else "")
+                "; ".join([f"{progress(self.board, self.budgets, now)} at the deadline", *never, *trouble])
             )
         grace = max((self._grace_of(track.pod) for track in self.board.left), default=0.0)
         self._patience.end = now + grace + _AFTER_FORCE

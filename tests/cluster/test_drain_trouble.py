@@ -61,6 +61,7 @@ def test_a_budget_that_never_opens(cluster: Cluster, draining: Draining) -> None
     ]
     assert "1 of 2 pods left" in result["msg"]
     assert f"held by budget {budget}" in result["msg"]
+    assert f"budget {budget} never lets a pod go: it wants 1 healthy of 1" in result["msg"]
     assert "It takes pods as before." in result["msg"]
     assert not cluster.is_cordoned("n1")
     assert annotation(cluster, "n1") is None

@@ -53,9 +53,13 @@ def rule(pod: Pod, rules: DrainRules) -> Ruling:
         return Ruling(Fate.WAIT, "it was told to stop before")
     objections = []
     if pod.kind is PodKind.UNMANAGED and not rules.unmanaged_go:
-        objections.append("no controller makes it again elsewhere (unmanaged: delete lets it go for good)")
+        objections.append(
+            "no controller makes it again elsewhere (unmanaged: delete, in a rollout imagemode_drain_unmanaged, lets it go for good)"
+        )
     if pod.empty_dir and not rules.empty_dir_moves:
-        objections.append("it keeps data in an emptyDir volume (empty_dir: evict lets it move without)")
+        objections.append(
+            "it keeps data in an emptyDir volume (empty_dir: evict, in a rollout imagemode_drain_empty_dir, lets it move without)"
+        )
     if objections:
         return Ruling(Fate.REFUSE, ", and ".join(objections))
     return Ruling(Fate.EVICT, "")
