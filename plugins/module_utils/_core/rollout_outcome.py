@@ -82,9 +82,11 @@ def outcome_of(
     check_mode: bool,
     denied: str = "",
     unapproved: str = "",
+    stopped: str = "",
 ) -> NodeOutcome:
     """From what the node's tasks registered. `denied`: why the pool does not take the image; empty if it does. `unapproved`:
-    what a person has to do before nodes that are staged may go; empty if the plan let them go.
+    what a person has to do before nodes that are staged may go; empty if the plan let them go. `stopped`: why the plan let
+    no further node go; empty if it did.
 
     A node that an earlier run left rebooting was away when this one staged: what it ran is in its slot, and what it runs
     is known since its reboot.
@@ -106,7 +108,7 @@ def outcome_of(
         return replace(seen, outcome=Outcome.DENIED, reason=denied)
     if unapproved and staging.outcome is StagingOutcome.READY:
         return replace(seen, outcome=Outcome.AWAITING, reason=unapproved)
-    return _before_its_turn(seen, staging)
+    return _before_its_turn(seen, staging, stopped, check_mode)
 
 
 def _after_its_turn(seen: NodeOutcome, results: NodeResults, check_mode: bool) -> NodeOutcome:
@@ -124,14 +126,15 @@ def _after_its_turn(seen: NodeOutcome, results: NodeResults, check_mode: bool) -
     return replace(seen, outcome=Outcome.ROLLED_BACK if left_it else Outcome.KEPT)
 
 
-def _before_its_turn(seen: NodeOutcome, staging: Staging) -> NodeOutcome:
+def _before_its_turn(seen: NodeOutcome, staging: Staging, stopped: str, check_mode: bool) -> NodeOutcome:
     if staging.outcome is StagingOutcome.RIGHT:
         return replace(seen, outcome=Outcome.RIGHT)
     if staging.outcome is StagingOutcome.FAILED:
         return replace(seen, outcome=Outcome.UNSTAGED, reason=staging.reason)
     if staging.outcome is StagingOutcome.UNREACHABLE:
         return replace(seen, outcome=Outcome.UNREACHABLE, reason=staging.reason)
-    return replace(seen, reason="staged, and waits for its reboot: the rollout stopped before its turn")
+    where = "would be staged, and wait for its reboot" if check_mode else "staged, and waits for its reboot"
+    return replace(seen, reason=f"{where}: {stopped or 'the rollout stopped before its turn'}")
 
 
 def _origin(results: NodeResults, staging: Staging) -> dict[str, Any]:

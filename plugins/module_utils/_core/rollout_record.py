@@ -170,6 +170,12 @@ class Run:
             return ""
         return str(planned.get("reason") or "it waits for a person's approval")
 
+    @property
+    def stopped(self) -> str:
+        """Why the plan let no further node go; empty where it did."""
+        planned = self.planned or {}
+        return str(planned.get("reason") or "") if planned.get("halted") else ""
+
 
 def record_of(run: Run, nodes: Mapping[str, NodeResults]) -> RolloutRecord:
     """`nodes`: the registered results by node, in the order of the inventory."""
@@ -192,7 +198,7 @@ def record_of(run: Run, nodes: Mapping[str, NodeResults]) -> RolloutRecord:
 
 def outcome_in(run: Run, node: str, results: NodeResults) -> NodeOutcome:
     """How the run ended for the node. Tasks say of which pool they speak, and here everybody knows it."""
-    found = outcome_of(node, results, run.digests, run.check_mode, run.denied, run.unapproved)
+    found = outcome_of(node, results, run.digests, run.check_mode, run.denied, run.unapproved, run.stopped)
     return replace(found, reason=found.reason.removeprefix(f"{run.pool}: ")) if found.reason else found
 
 

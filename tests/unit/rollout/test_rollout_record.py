@@ -113,6 +113,15 @@ def test_the_name_of_the_pool_is_told_once() -> None:
     assert record({"n1": stuck}).causes[0].line == "n1 not updated: n1 is not drained"
 
 
+@pytest.mark.parametrize(
+    ("check_mode", "begins"), [(False, "staged, and waits for"), (True, "would be staged, and wait for")]
+)
+def test_nodes_that_the_plan_did_not_queue_say_what_stopped_it(check_mode: bool, begins: str) -> None:
+    stopped = {"halted": True, "reason": "no maintenance window is open"}
+    found = record({"n1": {"staging": staging()}}, planned=stopped, check_mode=check_mode)
+    assert found.outcomes[0].reason == f"{begins} its reboot: no maintenance window is open"
+
+
 def test_what_a_check_run_predicts() -> None:
     going = {"staging": staging(), "held": held(1), "ended": ended("released", 0)}
     found = record({"n1": going}, check_mode=True)
