@@ -55,12 +55,12 @@ class ActionModule(ControllerAction):
         results = NodeResults.from_variables(seen, options["results"])
         run = self._run(options, seen)
         found = outcome_in(run, node, results)
-        reason = f": {found.reason}" if found.reason else ""
         return {
             "changed": False,
             "failed": not found.outcome.is_right,
             "nodes": [found.as_dict()],
-            "msg": f"{run.pool}: {node}: {found.outcome.value}{reason}",
+            "msg": f"{run.pool}: {node}: {found.outcome.value}"
+            + (". The table below says why" if found.reason else ""),
         }
 
     def _record(self, options: Mapping[str, Any], task_vars: Mapping[str, Any]) -> RolloutRecord:

@@ -279,6 +279,9 @@ def _end_line(
     pool: str, node: str, ended: SlotState | None, reason: str, seconds: float | None, state: PoolState | None
 ) -> str:
     counts = f"; {tally(state)}" if state else ""
+    reason = reason.removeprefix(f"{pool}: ").rstrip(
+        "."
+    )  # it stands in the middle of a line which says the pool already
     if seconds is None:
         return f"{pool}: {node} held no slot{counts}"
     if ended is SlotState.FAILED:

@@ -130,6 +130,7 @@ def test_a_rollout_that_did_not(report: Report) -> None:
     assert run.rc == 2, run.output
     recap = dict(re.findall(r"^(n\d) .*failed=(\d)", run.output, re.MULTILINE))
     assert recap == {"n1": "1", "n2": "0", "n3": "1", "n4": "1"}
+    assert '"msg": "workers: n1: failed. The table below says why"' in run.output
     assert run.said[-3:-1] == [
         "workers: n1 failed: did not come back within 900 s",
         "workers: 2 nodes not its turn (n3, n4): n1 failed",
