@@ -4,11 +4,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from ansible_collections.imagemode.nodes.plugins.module_utils._core import preflight_pool
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.preflight_arguments import PREFLIGHT_REPORT
-from ansible_collections.imagemode.nodes.plugins.module_utils._core.preflight_finding import Finding, Severity
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.preflight_finding import Check, Finding, Severity
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.preflight_table import grouped, report
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.unknown_names import unknown_names
 from ansible_collections.imagemode.nodes.plugins.plugin_utils._known_variables import PREFIX, known_variables
@@ -28,8 +29,13 @@ class ActionModule(ControllerAction):
         names = [str(node) for node in task_vars["ansible_play_hosts_all"]]
         nodes = {name: preflight_pool.judge_look(name, hostvars[name].get(options["preflight"])) for name in names}
         given = {str(name) for host in names for name in hostvars[host] if str(name).startswith(PREFIX)}
-        of_pool = preflight_pool.judge_variables(unknown_names(given, known_variables()))
-        for finding in _around(options, task_vars):
+        unknown = unknown_names(given, known_variables())
+        around = _around(options, task_vars)
+        # Of those of the first host the check of the rollout has told already: it refuses them.
+        told = " ".join(finding.told for finding in around if finding.check is Check.ROLLOUT)
+        untold = [name for name in unknown if not re.search(rf"(?<!\w){re.escape(name)}(?!\w)", told)]
+        of_pool = preflight_pool.judge_variables(untold)
+        for finding in around:
             nodes.get(finding.node or "", of_pool).append(finding)
         lines = report(options["pool"], nodes, of_pool)
         for line in lines:

@@ -150,9 +150,9 @@ def _budget(budget: Result) -> Iterator[Finding]:
     pods = budget.get("pods") or []
     finding = error(
         Check.BUDGETS,
-        f"the disruption budget {name} never lets a pod go: {budget.get('reason')} It holds {', '.join(map(str, pods[:5]))}"
+        f"the disruption budget {name} never lets a pod go: {budget.get('reason')}. It holds {', '.join(map(str, pods[:5]))}"
         + (f" and {len(pods) - 5} more" if len(pods) > 5 else ""),
-        "Change the budget, or run more replicas. The drain would wait until its deadline, and then give up.",
+        "Set that right first: the drain would wait until its deadline, and then give up.",
     )
     nodes = budget.get("nodes") or []
     yield from (replace(finding, node=str(node)) for node in nodes)

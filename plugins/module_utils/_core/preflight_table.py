@@ -68,9 +68,10 @@ def summary(nodes: Mapping[str, Sequence[Finding]], of_pool: Sequence[Finding]) 
     groups = grouped([*of_pool, *(finding for found in nodes.values() for finding in found)])
     counts = counted(group.finding for group in groups)
     words = [f"{number} {name}{'' if number == 1 else 's'}" for name, number in counts.items() if number]
-    who = f"{ready} of {_nodes(len(nodes))} {'is' if ready == 1 else 'are'} ready"
+    who = f"{ready} of {_nodes(len(nodes))} {'is' if ready == 1 or len(nodes) == 1 else 'are'} ready"
     blocked = any(finding.severity is Severity.ERROR for finding in of_pool)
-    return f"{who}{', but the pool is not' if blocked else ''}: {', '.join(words) or 'nothing was found'}"
+    pool = f", {'but' if ready else 'and'} the pool is not" if blocked else ""
+    return f"{who}{pool}: {', '.join(words) or 'nothing was found'}"
 
 
 def _lines(group: Group, total: int) -> list[str]:

@@ -46,6 +46,14 @@ def test_the_report() -> None:
     ]
 
 
+def test_a_pool_of_which_nothing_is_ready() -> None:
+    pool = [error(Check.IMAGE, "the image was not found")]
+    assert (
+        report("workers", {"n2": [disk("n2", 12)]}, pool)[-1]
+        == "workers: 0 of 1 node is ready, and the pool is not: 2 errors"
+    )
+
+
 def test_a_pool_of_which_there_is_nothing_to_say() -> None:
     assert report("workers", {"n1": [], "n2": []}, []) == [
         "workers: preflight of 2 nodes",
