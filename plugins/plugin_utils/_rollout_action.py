@@ -97,7 +97,8 @@ def require_forks(window: int, hosts: int, task_vars: Mapping[str, Any]) -> None
     forks = int(task_vars.get("ansible_forks") or 0)
     needed = min(window + 2, hosts)
     if forks < needed:
+        waiting = {0: "", 1: ", and one for nodes that wait"}.get(needed - window, ", and two for nodes that wait")
         raise GuardError(
-            f"ansible runs with {forks} forks, but a window of {window} needs {needed}: {window} nodes being updated, and two "
-            f"waiting. Run with --forks {needed} (or forks = {needed} in ansible.cfg; 'Forks' of a job template)."
+            f"ansible runs with {forks} fork{'' if forks == 1 else 's'}, but a window of {window} needs {needed}: one for each node "
+            f"that is being updated{waiting}. Run with --forks {needed} (or forks = {needed} in ansible.cfg; 'Forks' of a job template)."
         )
