@@ -117,7 +117,7 @@ def _after_its_turn(seen: NodeOutcome, results: NodeResults, check_mode: bool) -
         if check_mode:
             return replace(seen, outcome=Outcome.PREDICTED)
         return replace(seen, outcome=Outcome.UPDATED, seconds=ended.get("seconds"))
-    if held.get("halted"):
+    if held.get("halted") or held.get("slot_state") == "waiting":  # it never left service
         return replace(seen, reason=_said(held, "the rollout is stopped"))
     seen = replace(seen, seconds=ended.get("seconds"), reason=_why(results))
     if ended.get("slot_state") != "kept":

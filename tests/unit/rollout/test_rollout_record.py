@@ -89,6 +89,16 @@ OUTCOMES: dict[str, tuple[Results, Outcome, float | None, str | None]] = {
         None,
         "n2 failed",
     ),
+    "waited for too long": (
+        {
+            "staging": staging(),
+            "held": {"failed": True, "slot_state": "waiting", "halted": False, "msg": "n2 waits behind n3"},
+            "ended": ended("failed", 1.0, "x"),
+        },
+        Outcome.NOT_REACHED,
+        None,
+        "n2 waits behind n3",
+    ),
     "never asked": ({"staging": staging()}, Outcome.NOT_REACHED, None, "stopped before its turn"),
     "waits for approval": (
         {"staging": staging(), "held": {"awaiting_approval": True, "msg": "wants approval"}, "ended": SKIPPED},
