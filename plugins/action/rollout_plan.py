@@ -11,7 +11,7 @@ from typing import Any
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.duration import parse_duration
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.health_checks import HealthCheckError, parse_checks
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.image_reference import short_digest
-from ansible_collections.imagemode.nodes.plugins.module_utils._core.maintenance_window import MaintenanceWindow
+from ansible_collections.imagemode.nodes.plugins.module_utils._core.maintenance_window import parse_windows
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_arguments import PLAN
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_cluster import ClusterNode, cluster_nodes
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.rollout_entries import NOT_READY
@@ -164,7 +164,7 @@ def _policy(options: Mapping[str, Any]) -> Policy:
         max_zones=options["max_zones"],
         soak=parse_duration(options["soak"], "soak"),
         soak_between=parse_duration(options["soak_between"], "soak_between"),
-        maintenance_windows=tuple(MaintenanceWindow.parse(item) for item in options["maintenance_windows"]),
+        maintenance_windows=parse_windows(options["maintenance_windows"]),
         outside_window=OutsideWindow(options["outside_window"]),
         approval=options["approval"],
         overdue=parse_duration(options["overdue"], "overdue"),

@@ -83,6 +83,19 @@ class MaintenanceWindow:
         return f"{datetime.fromtimestamp(when, zone(self.timezone)):%a %H:%M} {self.timezone}"
 
 
+def parse_windows(given: Sequence[object]) -> tuple[MaintenanceWindow, ...]:
+    """The items of an option; raises MaintenanceWindowError that says of each wrong one which it is."""
+    parsed, mistakes = [], []
+    for number, item in enumerate(given, start=1):
+        try:
+            parsed.append(MaintenanceWindow.parse(item))
+        except MaintenanceWindowError as error:
+            mistakes.append(f"Maintenance window {number} of {len(given)}: {error}")
+    if mistakes:
+        raise MaintenanceWindowError(" ".join(mistakes))
+    return tuple(parsed)
+
+
 @dataclass(frozen=True)
 class NextOpening:
     """When one of some maintenance windows opens next. `at`: seconds since 1970. `told`: `Mon 22:00 Europe/Berlin`."""

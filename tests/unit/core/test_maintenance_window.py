@@ -13,6 +13,7 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._core.maintenance_
     MaintenanceWindow,
     MaintenanceWindowError,
     next_opening,
+    parse_windows,
 )
 from hypothesis import given
 from hypothesis import strategies as st
@@ -115,3 +116,13 @@ def test_at_the_next_opening_it_is_open_and_just_before_it_was_not(
         assert now < opening.at <= now + 9 * 86400
         assert next_opening(windows, opening.at) is None
         assert next_opening(windows, (now + opening.at) / 2) == opening or opening.at - now < 1e-3
+
+
+def test_of_several_windows_every_wrong_one_is_named() -> None:
+    with pytest.raises(MaintenanceWindowError) as caught:
+        parse_windows([{**NIGHT, "tz": "UTC"}, NIGHT, {"from": "22:00", "to": "22:00"}])
+    told = str(caught.value)
+    assert told.startswith("Maintenance window 1 of 3: a maintenance window has tz, which it cannot have.")
+    assert "Maintenance window 3 of 3: a maintenance window is from 22:00 to 22:00, so it is never open." in told
+    assert "window 2" not in told
+    assert parse_windows([NIGHT, NIGHT]) == (MaintenanceWindow.parse(NIGHT),) * 2
