@@ -179,9 +179,7 @@ def _why_stuck(state: PoolState, taken: tuple[str, ...], alive: Alive) -> str:
     holders = {name: state.nodes[name].holder for name in taken}
     left_behind = tuple(name for name, holder in holders.items() if holder and alive(holder) is Liveness.DEAD)
     if left_behind:
-        return (
-            f"the run that took {names(left_behind)} out of service is gone; only a run that includes it can finish it"
-        )
+        return f"the run that took {names(left_behind)} out of service is gone, and a run that includes it finishes it first"
     return ""
 
 

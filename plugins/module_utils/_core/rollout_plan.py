@@ -209,7 +209,7 @@ def _abandoned(state: PoolState, request: PlanRequest, alive: Alive) -> str:
     if cordoned:
         return (
             f"the window of {state.window} is taken by {names(taken)}, and somebody has cordoned {names(tuple(cordoned))} by hand. "
-            "Uncordon what is well, then run again"
+            "Uncordon what is well"
         )
     return (
         f"the window of {state.window} is taken by {names(taken)}, and nobody works on it: the run that took it out of service "
