@@ -94,7 +94,11 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
 
 
 def descendants(ancestor: int) -> list[int]:
-    """All processes below one, workers in sessions of their own included."""
+    """All processes below one, workers in sessions of their own included, but what a node of the lab runs and what is below that.
+
+    What runs on a node goes on when its controller goes away. The node's service manager in particular: it is below the
+    controller for the moment in which it is asked for a unit.
+    """
     parents = {}
     for name in os.listdir("/proc"):
         if name.isdigit():
@@ -103,7 +107,16 @@ def descendants(ancestor: int) -> list[int]:
                 open(f"/proc/{name}/stat", encoding="utf-8") as stat,
             ):
                 parents[int(name)] = int(stat.read().rpartition(")")[2].split()[1])
-    found = {ancestor}
-    while more := {pid for pid, parent in parents.items() if parent in found} - found:
-        found |= more
+    found, spared = {ancestor}, set[int]()
+    while more := {pid for pid, parent in parents.items() if parent in found} - found - spared:
+        spared |= {pid for pid in more if _is_of_a_node(pid)}
+        found |= more - spared
     return sorted(found - {ancestor})
+
+
+def _is_of_a_node(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as environment:
+            return any(word.startswith(b"LAB_NODE=") for word in environment.read().split(b"\0"))
+    except OSError:
+        return False
