@@ -145,7 +145,8 @@ class NodeService:
         reason = self._etcd.without(self._name) if self._etcd else ""
         if reason:
             raise DrainFailed(
-                f"nothing was moved, because {reason}. Bring the others back first, or say 'quorum: ignore' (imagemode_drain_quorum) if you know better"
+                f"nothing was moved, because {reason}. Bring the others back first, or say 'quorum: ignore' "
+                "(imagemode_drain_quorum) if you know better"
             )
 
     def _drained(self, before: ClusterNode, after: ClusterNode, drain: Drain) -> dict[str, Any]:
