@@ -63,9 +63,9 @@ def test_budgets_that_can_never_be_met(cluster: Cluster) -> None:
     cluster.budget(namespace, "fine", labels={"app": "fine"}, max_unavailable=1)
     cluster.budget(namespace, "away", labels={"app": "away"}, max_unavailable=0)
     found = Draining(cluster).info(hosts(h1="n1"))["budgets"]
-    assert [(one["name"], one["nodes"], [pod.split("-")[0] for pod in one["pods"]]) for one in found] == [
-        ("all", ["h1"], [f"{namespace}/all".split("-")[0]]),
-        ("none", ["h1"], [f"{namespace}/none".split("-")[0]]),
+    assert [(one["name"], one["nodes"], [pod.partition("-")[0] for pod in one["pods"]]) for one in found] == [
+        ("all", ["h1"], [f"{namespace}/all".partition("-")[0]]),
+        ("none", ["h1"], [f"{namespace}/none".partition("-")[0]]),
     ]
     assert "maxUnavailable" in found[1]["reason"]
 

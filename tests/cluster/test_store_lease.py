@@ -28,8 +28,7 @@ from ansible_collections.imagemode.nodes.plugins.plugin_utils._store_remote impo
 
 from cluster.api import path_of
 from cluster.cluster import Cluster
-from cluster.store_behaviour import *  # noqa: F403 - the tests
-from cluster.store_behaviour import OpenStore, state_of
+from cluster.store_behaviour import OpenStore, StoreBehaviour, state_of
 
 NAMESPACE = "imagemode"
 LEASE = path_of("Lease", NAMESPACE, "imagemode-workers")
@@ -80,7 +79,11 @@ def open_as(cluster: Cluster) -> Iterator[OpenAs]:
 
 @pytest.fixture
 def open_store(open_as: OpenAs) -> OpenStore:
-    return lambda name: open_as(name)
+    return open_as
+
+
+class TestLease(StoreBehaviour):
+    """As every store."""
 
 
 def annotation(cluster: Cluster) -> str:

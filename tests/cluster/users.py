@@ -68,8 +68,7 @@ class Users:
 
     def rules(self, manifest: Path = MANIFEST) -> list[Document]:
         """All rules of all roles in a manifest, for a user that lacks some of them."""
-        documents = [document for document in yaml.safe_load_all(manifest.read_text()) if document]
-        return [rule for document in documents for rule in document.get("rules") or []]
+        return [rule for document in _documents(manifest) for rule in document.get("rules") or []]
 
     def token(self, user: str) -> str:
         """A token of a user that is valid now, the same until it is made to expire."""
@@ -145,7 +144,7 @@ class Users:
         return self._accounts[user]
 
     def _apply_manifest(self) -> tuple[str, str]:
-        documents = [document for document in yaml.safe_load_all(MANIFEST.read_text()) if document]
+        documents = _documents(MANIFEST)
         for document in sorted(documents, key=lambda document: ORDER.index(document["kind"])):
             self._admin.apply(document)
         (account,) = (document["metadata"] for document in documents if document["kind"] == "ServiceAccount")
@@ -186,3 +185,9 @@ def _replace(path: Path, content: str) -> None:
     new.touch(mode=0o600)
     new.write_text(content)
     new.replace(path)
+
+
+def _documents(manifest: Path) -> list[Document]:
+    """What a manifest of kind List holds."""
+    items: list[Document] = yaml.safe_load(manifest.read_text(encoding="utf-8"))["items"]
+    return items

@@ -56,16 +56,16 @@ def project(make_project: Callable[..., Project]) -> Project:
     return make_project({"workers": POOL, "stores": ["bastion"]}, forks=10)
 
 
-def task(module: str, delegate_to: str = "bastion", store: Mapping[str, Any] = BASTION, **options: Any) -> Play:
+def task(module: str, delegate_to: str = "bastion", store: Mapping[str, Any] | None = None, **options: Any) -> Play:
     return {
         "name": f"{module} {options.get('state', '')}",
-        f"imagemode.nodes.{module}": {**store, **options},
+        f"imagemode.nodes.{module}": {**(store or BASTION), **options},
         "delegate_to": delegate_to,
         "register": "answer",
     }
 
 
-def plan(store: Mapping[str, Any] = BASTION, **options: Any) -> Play:
+def plan(store: Mapping[str, Any] | None = None, **options: Any) -> Play:
     staged = {"node_rollout_staging": {"reboot_required": True, "digest": "sha256:new"}}
     given = {**DIGESTS, "max_unavailable": "2", **options}
     return {

@@ -15,8 +15,7 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._host.local_runner
 from ansible_collections.imagemode.nodes.plugins.plugin_utils._store import StoreError
 from ansible_collections.imagemode.nodes.plugins.plugin_utils._store_file import FileStore
 from ansible_collections.imagemode.nodes.plugins.plugin_utils._store_host import HostStore
-from cluster.store_behaviour import *  # noqa: F403 - the tests
-from cluster.store_behaviour import OpenStore, state_of
+from cluster.store_behaviour import OpenStore, StoreBehaviour, state_of
 
 
 @pytest.fixture(params=["file", "host"])
@@ -24,6 +23,10 @@ def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> OpenStore:
     if request.param == "file":
         return lambda name: FileStore(tmp_path / "state", name)
     return lambda name: HostStore(LocalRunner(), "bastion", str(tmp_path / "state"), name, print)
+
+
+class TestFileAndHost(StoreBehaviour):
+    """As every store."""
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b'{"schema": 99}', b"\xff\xfe"])
