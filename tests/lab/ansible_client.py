@@ -20,8 +20,11 @@ def main() -> int:
     connection.connect(sys.argv[1])
     request = {"arguments": sys.argv[3:], "environment": dict(os.environ), "directory": os.getcwd()}
     line = json.dumps(request).encode() + b"\n"
-    sent = socket.send_fds(connection, [line], [0, 1, 2])
-    connection.sendall(line[sent:])
+    try:
+        sent = socket.send_fds(connection, [line], [0, 1, 2])
+        connection.sendall(line[sent:])
+    except (BrokenPipeError, ConnectionResetError):  # the server gave up on the request before it had all of it
+        os.execv(sys.argv[2], sys.argv[2:])  # noqa: S606 (an argument list, no shell)
     status = connection.recv(1)
     if status and status[0] == RUN_IT_YOURSELF:
         os.execv(sys.argv[2], sys.argv[2:])  # noqa: S606 (an argument list, no shell)

@@ -110,6 +110,7 @@ class RolloutProject:
             "HOME": str(self.directory),
             "IMAGEMODE_PRETEND_NODES": str(self.directory / "nodes"),
             "PYTHONPATH": str(STAND_INS.parent),
+            "PYTHONUNBUFFERED": "1",  # the log is a file, and read while the run goes on
         }
 
     def finish(self, process: subprocess.Popen[bytes], log: str = "log", timeout: float = 300) -> Run:

@@ -98,7 +98,7 @@ def test_steps_are_shown_over_ssh(over_ssh: BuildProject) -> None:
 @pytest.mark.parametrize("interval", [60, 0, "never"])
 def test_a_build_that_is_done_before_the_first_look_shows_nothing(project: BuildProject, interval: object) -> None:
     project.set(imagemode_progress_interval=interval)
-    project.containerfile(SLOW.format(seconds=2))
+    project.containerfile(SLOW.format(seconds=0))
     run = project.run()
     assert run.returncode == 0, run.stdout
     assert progress(run.stdout, "localhost") == []

@@ -70,7 +70,8 @@ def test_an_index_crosses_the_gap_with_its_digest(registry: Registry, far_side: 
     assert os.listdir(tmp_path) == ["image.oci"]
     before = archive.stat()
     assert done(run("saved", registry, "archive/multi:1", archive))["changed"] is False
-    assert archive.stat() == before
+    after = archive.stat()
+    assert (after.st_ino, after.st_size, after.st_mtime_ns) == (before.st_ino, before.st_size, before.st_mtime_ns)
 
     planned = done(run("loaded", far_side, "copies/multi:1", archive, check_mode=True))
     assert (planned["changed"], far_side.digest("copies/multi", "1")) == (True, None)
