@@ -129,8 +129,9 @@ class ClusterPool:
         """Take it all out of the cluster again."""
         self._following.stop()
         api = self._cluster.api
-        api.delete(path_of("Deployment", self.name), {"propagationPolicy": "Background"})
-        api.delete(path_of("PodDisruptionBudget", self.name))
+        # No garbage collector runs here: a replica set that is left would make its pods again and again.
+        for kind in ("Deployment", "ReplicaSet", "PodDisruptionBudget"):
+            api.delete(path_of(kind, self.name), {"propagationPolicy": "Background"})
         self._cluster.wait_for(self._has_no_pods, f"the pods of {self.name} did not go away")
         for member in self._members.values():
             api.delete(path_of("Node", name=member.name))
