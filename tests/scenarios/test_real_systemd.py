@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -16,9 +15,10 @@ from ansible_collections.imagemode.nodes.plugins.module_utils._host.long_work im
     LongWork,
     Work,
 )
-from ansible_collections.imagemode.nodes.plugins.module_utils._host.runner import Runner, Step
+from ansible_collections.imagemode.nodes.plugins.module_utils._host.runner import Step
 from lab import systemd_manager
 from lab.systemd_manager import Manager
+from systemd_runner import ManagerRunner
 
 pytestmark = pytest.mark.skipif(systemd_manager.missing() is not None, reason=str(systemd_manager.missing()))
 
@@ -38,27 +38,6 @@ while :; do sleep 0.2; done
 """
 
 
-class ManagerRunner(Runner):
-    """A shell where a systemd of the test's own is the init process."""
-
-    def __init__(self, manager: Manager, tools: Path) -> None:
-        super().__init__()
-        self.manager = manager
-        self.environment = {"PATH": f"{tools}:/usr/sbin:/usr/bin:/sbin:/bin", "https_proxy": SECRET}
-
-    def _execute(self, script: str, limit: int | None) -> tuple[int, str, str]:
-        done = subprocess.run(
-            self.manager.command("/bin/sh", "-s"),
-            input=script,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=limit,
-            check=False,
-        )
-        return done.returncode, done.stdout, done.stderr
-
-
 @pytest.fixture(scope="module")
 def manager(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Manager]:
     try:
@@ -73,7 +52,8 @@ def runner(manager: Manager, tmp_path: Path) -> ManagerRunner:
     for name, script in (("bootc", BOOTC), ("rpm-ostree", RPM_OSTREE)):
         (tmp_path / name).write_text(script)
         (tmp_path / name).chmod(0o755)
-    return ManagerRunner(manager, tmp_path)
+    environment = {"PATH": f"{tmp_path}:/usr/sbin:/usr/bin:/sbin:/bin", "https_proxy": SECRET}
+    return ManagerRunner(manager, environment)
 
 
 def control(runner: ManagerRunner, *argv: str, timeout: int = 60, said: list[str] | None = None) -> LongOutcome:

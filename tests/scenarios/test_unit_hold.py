@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import itertools
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,34 +11,15 @@ from typing import Any
 import pytest
 from ansible_collections.imagemode.nodes.plugins.module_utils._core.plan import Refusal
 from ansible_collections.imagemode.nodes.plugins.module_utils._host.failure import HostFailure
-from ansible_collections.imagemode.nodes.plugins.module_utils._host.runner import Runner
 from ansible_collections.imagemode.nodes.plugins.module_utils._host.unit_hold import ActivePolicy, HoldState, UnitHold
 from lab import systemd_manager
 from lab.systemd_manager import Manager
+from systemd_runner import ManagerRunner
 
 pytestmark = pytest.mark.skipif(systemd_manager.missing() is not None, reason=str(systemd_manager.missing()))
 
 UNIT = "[Unit]\nDefaultDependencies=no\n[Service]\n{service}\n"
 NUMBERS = itertools.count(1)
-
-
-class ManagerRunner(Runner):
-    """A shell where a systemd of the test's own is the init process."""
-
-    def __init__(self, manager: Manager) -> None:
-        super().__init__()
-        self.manager = manager
-
-    def _execute(self, script: str, limit: int | None) -> tuple[int, str, str]:
-        done = subprocess.run(
-            self.manager.command("/bin/sh", "-s"),
-            input=script,
-            capture_output=True,
-            text=True,
-            timeout=limit,
-            check=False,
-        )
-        return done.returncode, done.stdout, done.stderr
 
 
 class Systemd:
